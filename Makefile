@@ -1,0 +1,44 @@
+# make demo   the tap against a local Compose API into JSONL files
+# make test   lint, types and tests
+# make docs   write anew what is generated from the code: catalog, meltano.yml, README's tables
+# make lock   choose new versions of everything that is installed here
+# Each sets up the environments that it needs; all it takes is Python 3.10 to 3.13 and PyPI.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
+	--generate-hashes --no-annotate --no-header
+
+.PHONY: demo test docs lock clean
+
+demo: .venv/.ready .venvs/target-jsonl/.ready
+	$(BIN)/compose-sandbox demo --target .venvs/target-jsonl/bin/target-jsonl
+
+test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+docs: .venv/.ready
+	$(BIN)/python -m tests.documents
+
+lock: .venv/.ready
+	$(LOCK) pyproject.toml --extra sandbox --group dev -o locks/dev.txt
+	for each in locks/*.in; do $(LOCK) $$each -o $${each%.in}.txt; done
+
+clean:
+	rm -rf .venv .venvs demo-output
+
+.venv/.ready: locks/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info < (3, 14) or sys.exit("tap-compose needs Python 3.10 to 3.13; name one with make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python $(PIP_INSTALL) --require-hashes -r locks/dev.txt
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	touch $@
+
+.venvs/%/.ready: locks/%.txt
+	$(PYTHON) -m venv --clear .venvs/$*
+	.venvs/$*/bin/python $(PIP_INSTALL) --require-hashes -r locks/$*.txt
+	touch $@

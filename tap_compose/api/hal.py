@@ -1,0 +1,122 @@
+"""Bodies of the Compose API: JSON with HAL envelopes (contract, sections 1 and 2)."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from tap_compose.api.errors import UnreadableBodyError
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+def url_path(template: str, *values: str) -> str:
+    """Fill values into a path.
+
+    Args:
+        template: A path with ``{}`` for each value, such as ``/deployments/{}/alerts``.
+        values: What stands there, unescaped.
+
+    Returns:
+        The path with every value percent-encoded, slashes included.
+    """
+    return template.format(*(quote(value, safe="") for value in values))
+
+
+def decode(body: bytes) -> Any:
+    """Read a JSON body without rounding a number.
+
+    Args:
+        body: The bytes of an answer.
+
+    Returns:
+        The value; fractions are ``Decimal``. What Python's own JSON reader forgives is
+        forgiven: NaN and Infinity become None, bytes that are no UTF-8 and halves of surrogate
+        pairs become U+FFFD.
+
+    Raises:
+        UnreadableBodyError: If it is no JSON.
+    """
+    try:
+        return _decode(body)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        value = json.loads(
+            body.decode("utf-8", "replace"), parse_float=Decimal, parse_constant=lambda _: None
+        )
+        return _well_formed(value)
+    except (ValueError, RecursionError):
+        what = "an empty body" if not body.strip() else "a body that is no JSON"
+        raise UnreadableBodyError(what) from None
+
+
+def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:
+    """Take the list out of ``{"_embedded": {"<name>": [ … ]}}``.
+
+    Args:
+        body: A decoded body.
+        names: The names that the list may have, the usual one first.
+        bare: Whether ``{"<name>": [ … ]}`` without ``_embedded`` is known too.
+
+    Returns:
+        The list; empty only if the envelope holds an empty list.
+
+    Raises:
+        UnreadableBodyError: If there is no such list.
+    """
+    if isinstance(body, dict):
+        envelopes = [body.get("_embedded")] + ([body] if bare else [])
+        for envelope in envelopes:
+            if isinstance(envelope, dict):
+                for name in names:
+                    if isinstance(envelope.get(name), list):
+                        return list(envelope[name])
+    raise UnreadableBodyError(f"a body without a list of {names[0]}")
+
+
+def single(body: Any) -> dict[str, Any]:
+    """Take a body that is one bare object.
+
+    Args:
+        body: A decoded body.
+
+    Returns:
+        The object.
+
+    Raises:
+        UnreadableBodyError: If it is something else, or empty.
+    """
+    if isinstance(body, dict) and body:
+        return body
+    raise UnreadableBodyError("a body that is no object")
+
+
+def link(item: dict[str, Any], name: str) -> str | None:
+    """Take a link out of ``_links`` without its template marker.
+
+    Args:
+        item: An object of the API.
+        name: The link's name.
+
+    Returns:
+        The address without ``{?embed}``, or None if there is no such link.
+    """
+    links = item.get("_links")
+    target = links.get(name) if isinstance(links, dict) else None
+    address = target.get("href") if isinstance(target, dict) else None
+    return address.split("{", 1)[0] if isinstance(address, str) else None
+
+
+def _well_formed(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_well_formed(each) for each in value]
+    if isinstance(value, dict):
+        return {_well_formed(key): _well_formed(each) for key, each in value.items()}
+    return value

@@ -1,0 +1,68 @@
+"""The demo: the tap, a pipe, target-jsonl, and a table of what arrived."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from tap_compose.streams import STREAMS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
+    """Run the tap into target-jsonl and print stream, rows and file.
+
+    Args:
+        environment: The environment of both, with the address and the token.
+        target: The command of target-jsonl.
+        output: The folder for the files; emptied first.
+
+    Returns:
+        The exit status: 0 if both ended well.
+    """
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    config = output / "target-config.json"
+    config.write_text(json.dumps({"destination_path": str(output), "do_timestamp_file": False}))
+    log_path = output / "tap.log"
+    with log_path.open("wb") as log:
+        tap = subprocess.Popen(
+            [sys.executable, "-m", "tap_compose", "--config", "ENV"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        loading = subprocess.run(  # noqa: S603
+            [target, "--config", str(config)],
+            stdin=tap.stdout,
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+        if tap.stdout is not None:
+            tap.stdout.close()
+        status = tap.wait()
+    (output / "state.json").write_bytes(loading.stdout.splitlines()[-1] if loading.stdout else b"")
+    _print_table(output)
+    for line in log_path.read_text().splitlines():
+        if "| WARNING " in line or "| ERROR " in line:
+            click.echo(line.split("|", 3)[-1].strip())
+    click.echo(f"tap-compose ended with status {status}, target-jsonl with {loading.returncode}")
+    return status or loading.returncode
+
+
+def _print_table(output: Path) -> None:
+    table = [("stream", "rows", "file")]
+    for stream in sorted(str(vars(each)["name"]) for each in STREAMS):
+        path = output / f"{stream}.jsonl"
+        count = len(path.read_bytes().splitlines()) if path.exists() else 0
+        table.append((stream, str(count), str(path) if count else "-"))
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    for name, rows, path_text in table:
+        click.echo(f"{name:<{widths[0]}}  {rows:>{widths[1]}}  {path_text}")

@@ -1,0 +1,91 @@
+"""Runs the sandbox: on a free port of this machine, in a thread, until it is no longer wanted."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import uvicorn
+from typing_extensions import Self
+
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.app import PREFIX, make_app
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_LONGEST_START = 30.0
+
+
+class Sandbox:
+    """A running Compose API.
+
+    Attributes:
+        account: What it serves.
+        url: The base URL for the setting ``api_url``.
+        token: The token for the setting ``api_token``.
+        log: The requests that came in.
+
+    Args:
+        size: How much there is in the account.
+        account: The account, if not one of that size.
+        port: The port, or 0 for a free one.
+        latency: Seconds before each answer.
+        inclusive_bounds: Whether the bounds of ``/audit_events`` include their instant.
+    """
+
+    def __init__(
+        self,
+        size: Size | None = None,
+        *,
+        account: Account | None = None,
+        port: int = 0,
+        latency: float = 0.0,
+        inclusive_bounds: bool = True,
+    ) -> None:
+        self.account = account or Account(size)
+        self.token = f"sandbox-token-{self.account.size.seed:08d}"
+        app, self.log = make_app(
+            self.account, self.token, latency=latency, inclusive_bounds=inclusive_bounds
+        )
+        # asyncio turns Nagle's algorithm off only where the protocol is named, and without that
+        # every second answer waits 40 ms for an acknowledgement.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", port))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}{PREFIX}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="sandbox", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        """Start; returns when requests are taken."""
+        self._thread.start()
+        deadline = time.monotonic() + _LONGEST_START
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the sandbox did not start")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop; returns when the port is free again."""
+        self._server.should_exit = True
+        self._server.force_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    def wait(self) -> None:
+        """Serve until the process is interrupted."""
+        while self._thread.is_alive():
+            self._thread.join(1.0)

@@ -1,0 +1,39 @@
+"""The streams: one class per report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tap_compose.streams import account, audit, billing, deployments, platform
+
+if TYPE_CHECKING:
+    from tap_compose.streams.base import ComposeStream
+
+STREAMS: tuple[type[ComposeStream], ...] = (
+    account.Accounts,
+    account.AccountUsers,
+    account.User,
+    account.Teams,
+    audit.AuditEvents,
+    billing.Billables,
+    platform.Clusters,
+    platform.Databases,
+    platform.DatabaseVersions,
+    platform.Datacenters,
+    deployments.Deployments,
+    deployments.DeploymentDetails,
+    deployments.DeploymentAddons,
+    deployments.DeploymentAlerts,
+    deployments.DeploymentHealth,
+    deployments.DeploymentBackups,
+    deployments.DeploymentLogfiles,
+    deployments.DeploymentPortals,
+    deployments.DeploymentPortalUsers,
+    deployments.DeploymentRecipes,
+    deployments.DeploymentRoles,
+    deployments.DeploymentScalings,
+    deployments.DeploymentTeamRoles,
+    deployments.DeploymentVersions,
+    deployments.DeploymentWhitelist,
+)
+"""Every stream of the tap, in the order of the design's section 2."""

@@ -1,0 +1,85 @@
+"""The account and the people in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from tap_compose.api import hal
+from tap_compose.api.client import Call
+from tap_compose.api.errors import ApiError
+from tap_compose.streams.base import AccountStream
+from tap_compose.streams.columns import key, records, schema, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Accounts(AccountStream):
+    """The accounts of which the token's user is a member; usually one."""
+
+    name = "accounts"
+    path = "/accounts"
+    envelope = ("accounts",)
+    shared = True
+    primary_keys = ("id",)
+    schema = schema(
+        key("id", "The account's id."),
+        text("name", "The account's name."),
+        text("slug", "Short name of the account, as it stands in console URLs."),
+    )
+
+
+class AccountUsers(AccountStream):
+    """The users of each account."""
+
+    name = "account_users"
+    path = "/accounts/{}/users"
+    envelope = ("users",)
+    primary_keys = ("account_id", "id")
+    schema = schema(
+        key("account_id", "The account that the user belongs to."),
+        key("id", "The user's id."),
+        text("name", "The user's name."),
+    )
+
+    @override
+    def calls(self) -> Iterator[tuple[Mapping[str, Any], Call[list[Any]]]]:
+        ids = self.run.account_ids
+        if isinstance(ids, ApiError):
+            self.cannot(ids)
+            return
+        for account_id in ids:
+            yield {"account_id": account_id}, Call(hal.url_path(self.path, account_id), self.items)
+
+
+class User(AccountStream):
+    """The user whom the token belongs to."""
+
+    name = "user"
+    path = "/user"
+    primary_keys = ("id",)
+    schema = schema(
+        key("id", "The user's id."),
+        text("name", "The user's name."),
+    )
+
+
+class Teams(AccountStream):
+    """The teams of the account and their members."""
+
+    name = "teams"
+    path = "/teams"
+    envelope = ("teams",)
+    primary_keys = ("id",)
+    schema = schema(
+        key("id", "The team's id."),
+        text("name", "The team's name."),
+        records(
+            "users",
+            "The members of the team.",
+            text("id", "The user's id."),
+            text("name", "The user's name."),
+        ),
+    )

@@ -1,0 +1,311 @@
+"""What streams have in common: three shapes, and the way from a body to rows.
+
+A stream class says what its report is: name, path, key, columns. How it is fetched follows
+from its shape: once per account (``AccountStream``), or once per deployment
+(``DeploymentStream``), whose partitions are the deployments: it syncs once, with one SCHEMA
+and one STATE, however many deployments there are (design, section 4).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from singer_sdk import Stream
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
+from typing_extensions import override
+
+from tap_compose.api import hal
+from tap_compose.api.client import Answers, Call
+from tap_compose.api.errors import (
+    ApiError,
+    DeniedError,
+    GoneError,
+    TokenRejectedError,
+    UnreachableError,
+)
+from tap_compose.report import Kind, StopRun
+from tap_compose.rows import MissingKeyError, Row, RowMaker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from singer_sdk import Tap
+    from singer_sdk.helpers.types import Context
+    from singer_sdk.singerlib import Catalog
+
+    from tap_compose.run import Run
+
+
+class ComposeStream(Stream):
+    """A report of the Compose API.
+
+    Attributes:
+        path: Where the report is, below the API's base URL; ``{}`` stands for the id of the
+            account or deployment that it belongs to.
+        envelope: The names of the list in ``_embedded``, the usual one first; empty if the
+            body is one bare object.
+        also_bare: Whether the list may stand outside ``_embedded`` too.
+        also: Other names under which the API writes a field, by column.
+        shared: Whether another stream asks for the same bodies.
+
+    Args:
+        tap: The tap.
+        run: What all streams of the run share.
+    """
+
+    path: ClassVar[str]
+    envelope: ClassVar[tuple[str, ...]] = ()
+    also_bare: ClassVar[bool] = False
+    also: ClassVar[Mapping[str, Sequence[str]]] = {}
+    shared: ClassVar[bool] = False
+
+    # Streams with a bookmark keep it themselves: the SDK's own way costs a search through all
+    # partitions per record, and may move a bookmark backwards.
+    state_partitioning_keys = ()
+
+    def __init__(self, tap: Tap, run: Run) -> None:
+        super().__init__(tap)
+        self.run = run
+
+    @property
+    def _declared(self) -> Any:
+        """The class as it is written down, before a catalog changed the instance."""
+        return type(self)
+
+    @cached_property
+    def maker(self) -> RowMaker:
+        """What makes this stream's rows."""
+        return RowMaker(
+            self.schema, self._declared.primary_keys, also=self.also, logger=self.logger
+        )
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        super().apply_catalog(catalog)
+        # Keys and replication are the tap's, whatever an old or edited catalog says.
+        self.primary_keys = self._declared.primary_keys
+        self.replication_key = self._declared.replication_key
+        method = self.forced_replication_method
+        if method and method not in self._possible_methods:
+            self.logger.warning(
+                "the catalog asks for %s replication of %s, which is only replicated in full",
+                method,
+                self.name,
+            )
+            self.forced_replication_method = None
+        if "properties" not in self.effective_schema:
+            self._input_schema = None
+
+    @property
+    def _possible_methods(self) -> set[str]:
+        key = self._declared.replication_key
+        return {"FULL_TABLE", REPLICATION_INCREMENTAL} if isinstance(key, str) else {"FULL_TABLE"}
+
+    @override
+    def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        return None
+
+    @override
+    def _write_starting_replication_value(self, context: Context | None) -> None:
+        pass
+
+    @override
+    def _increment_stream_state(
+        self, latest_record: Any, *, context: Context | None = None
+    ) -> None:
+        pass
+
+    def items(self, body: bytes) -> list[Any]:
+        """Read a body.
+
+        Args:
+            body: The bytes of an answer.
+
+        Returns:
+            The objects that become rows.
+
+        Raises:
+            UnreadableBodyError: If the body is not what the endpoint promises.
+        """
+        content = hal.decode(body)
+        if not self.envelope:
+            return [hal.single(content)]
+        return hal.embedded(content, *self.envelope, bare=self.also_bare)
+
+    def rows(self, items: Iterable[Any], given: Mapping[str, Any]) -> Iterator[Row]:
+        """Make the rows of one answer, each key once.
+
+        Args:
+            items: The objects of the API.
+            given: Columns that the objects lack.
+
+        Yields:
+            The rows; an object without its id is reported instead.
+        """
+        seen: set[tuple[Any, ...]] = set()
+        for item in items:
+            try:
+                row = self.row(item, given)
+            except MissingKeyError as error:
+                self.run.report.add(Kind.DROPPED, self.name, str(error), given.get("deployment_id"))
+                continue
+            key = tuple(row[name] for name in self._declared.primary_keys)
+            if key not in seen:
+                seen.add(key)
+                yield row
+
+    def row(self, item: Any, given: Mapping[str, Any]) -> Row:
+        """Make one row; a stream with a column of its own making adds it here.
+
+        Args:
+            item: An object of the API.
+            given: Columns that the object lacks.
+
+        Returns:
+            The row.
+
+        Raises:
+            MissingKeyError: If the object has no id.
+        """
+        return self.maker.row(item, given)
+
+    def cannot(self, error: ApiError, deployment_id: str | None = None) -> None:
+        """Report that something could not be read.
+
+        Args:
+            error: Why.
+            deployment_id: The deployment, if it concerns one.
+
+        Raises:
+            StopRun: If nothing else can be read either.
+        """
+        if isinstance(error, (TokenRejectedError, UnreachableError)):
+            raise StopRun(str(error)) from error
+        kind = Kind.SKIPPED if self.may_skip(error) else Kind.FAILED
+        self.run.report.add(kind, self.name, self.reason(error), deployment_id)
+
+    @abstractmethod
+    def may_skip(self, error: ApiError) -> bool:
+        """Tell whether an error is no fault of the run.
+
+        Args:
+            error: Why something could not be read.
+
+        Returns:
+            True if the resource is not for this token or is no more.
+        """
+
+    def reason(self, error: ApiError) -> str:
+        """Say why something could not be read.
+
+        Args:
+            error: The error.
+
+        Returns:
+            One line for a person.
+        """
+        return str(error)
+
+
+class AccountStream(ComposeStream):
+    """A report on the account as a whole, in one answer."""
+
+    @property
+    @override
+    def selected(self) -> bool:
+        return bool(super().selected) and self._is_wanted
+
+    @selected.setter
+    def selected(self, value: bool | None) -> None:
+        ComposeStream.selected.fset(self, value)  # type: ignore[attr-defined]
+
+    @property
+    def _is_wanted(self) -> bool:
+        return self.run.includes_account_level
+
+    def calls(self) -> Iterator[tuple[Mapping[str, Any], Call[list[Any]]]]:
+        """Name the calls that bring the report.
+
+        Yields:
+            For each call the columns that its body lacks, and the call.
+        """
+        yield {}, Call(self.path, self.items, shared=self.shared)
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Row]:
+        for given, call in self.calls():
+            try:
+                items = self.run.client.get(call)
+            except ApiError as error:
+                self.cannot(error)
+                continue
+            yield from self.rows(items, given)
+
+    @override
+    def may_skip(self, error: ApiError) -> bool:
+        return isinstance(error, DeniedError)
+
+    @override
+    def reason(self, error: ApiError) -> str:
+        if isinstance(error, GoneError) and not self.may_skip(error):
+            return f"{error}; every account has this, so api_url looks wrong"
+        return str(error)
+
+
+class DeploymentStream(ComposeStream):
+    """A report that is asked for once per deployment."""
+
+    @cached_property
+    def partitions(self) -> list[dict[str, Any]]:
+        """The deployments that this run takes; empty, and reported, if they are unknown."""
+        ids = self.run.deployment_ids
+        if isinstance(ids, ApiError):
+            if isinstance(ids, (TokenRejectedError, UnreachableError)):
+                raise StopRun(str(ids)) from ids
+            reason = f"the list of deployments cannot be read: {ids}"
+            self.run.report.add(Kind.FAILED, self.name, reason)
+            return []
+        return [{"deployment_id": each} for each in ids]
+
+    @cached_property
+    def answers(self) -> Answers[list[Any]]:
+        """The answers for all deployments, in the order of ``partitions``."""
+        return self.run.client.get_many(
+            Call(
+                hal.url_path(self.path, partition["deployment_id"]), self.items, shared=self.shared
+            )
+            for partition in self.partitions
+        )
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Row]:
+        if not context:  # there are no deployments
+            return
+        deployment_id = context["deployment_id"]
+        try:
+            items = next(self.answers)
+        except (TokenRejectedError, UnreachableError) as error:
+            self.cannot(error)
+            return
+        if isinstance(items, ApiError):
+            self.cannot(items, deployment_id)
+            return
+        yield from self.deployment_rows(items, deployment_id)
+
+    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row]:
+        """Make the rows of one deployment.
+
+        Args:
+            items: The objects of its answer.
+            deployment_id: The deployment.
+
+        Yields:
+            The rows.
+        """
+        yield from self.rows(items, {"deployment_id": deployment_id})
+
+    @override
+    def may_skip(self, error: ApiError) -> bool:
+        return isinstance(error, (DeniedError, GoneError))

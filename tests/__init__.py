@@ -1,0 +1,1 @@
+"""Tests of tap-compose: offline, against the sandbox over real HTTP."""

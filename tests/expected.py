@@ -1,0 +1,146 @@
+"""The rows that a sandbox account should become, worked out without the tap's code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from tests.contract import FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_compose.sandbox.account import Account
+
+Row = dict[str, Any]
+
+
+def expected_rows(account: Account) -> dict[str, list[Row]]:
+    """Say what every stream should hold, in the order of the API's answers."""
+    rows = {
+        stream: [_row(FIELDS[stream], wire) for wire in wires]
+        for stream, wires in _wires(account).items()
+    }
+    rows["audit_events"].sort(key=lambda row: row["created_at"])
+    return rows
+
+
+def _wires(account: Account) -> dict[str, list[Row]]:
+    body = account.account_level
+    databases = body["/databases"]["_embedded"]["applications"]
+    wires: dict[str, list[Row]] = {
+        "accounts": body["/accounts"]["_embedded"]["accounts"],
+        "account_users": [
+            {"account_id": account.id, **user}
+            for user in body[f"/accounts/{account.id}/users"]["_embedded"]["users"]
+        ],
+        "user": [body["/user"]],
+        "teams": body["/teams"]["_embedded"]["teams"],
+        "audit_events": [account.events.event_at(each) for each in range(len(account.events))],
+        "billables": body["/billables"]["_embedded"]["billables"],
+        "clusters": body["/clusters"]["_embedded"]["clusters"],
+        "databases": [{**each, "versions": each["_embedded"]["versions"]} for each in databases],
+        "database_versions": [
+            version for each in databases for version in each["_embedded"]["versions"]
+        ],
+        "datacenters": body["/datacenters"]["_embedded"]["datacenters"],
+        "deployments": [
+            _with_url(each) for each in body["/deployments"]["_embedded"]["deployments"]
+        ],
+    }
+    for deployment_id in account.deployment_ids:
+        if deployment_id != account.leaving:
+            for stream, wire in _deployment_wires(account, deployment_id):
+                wires.setdefault(stream, []).append(wire)
+    return wires
+
+
+def _deployment_wires(account: Account, deployment_id: str) -> Iterator[tuple[str, Row]]:
+    given = {"deployment_id": deployment_id}
+    details = _with_url(account.resource(deployment_id, ""))
+    yield "deployment_details", {**details, "connection_strings": None}
+
+    alerts = account.resource(deployment_id, "alerts")
+    raised = alerts["_embedded"]["alerts"]
+    yield (
+        "deployment_health",
+        {**given, "summary": alerts["summary"], "alert_count": len(raised)},
+    )
+    for alert in raised:
+        parts = [deployment_id, alert["capsule_id"], alert.get("name"), alert["message"]]
+        text = json.dumps(parts, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        yield "deployment_alerts", {**alert, "id": digest, "summary": alerts["summary"]}
+
+    addons = account.resource(deployment_id, "addons")
+    for addon in addons.get("addons") or addons["_embedded"]["addons"]:
+        yield "deployment_addons", {**given, **addon}
+    logfiles = account.resource(deployment_id, "logfiles")["_embedded"]
+    for logfile in logfiles.get("logfiles") or logfiles["logfile"]:
+        yield (
+            "deployment_logfiles",
+            {**logfile, "date": logfile.get("date") or logfile["created_at"]},
+        )
+    for backup in account.resource(deployment_id, "backups")["_embedded"]["backups"]:
+        yield "deployment_backups", {**backup, "id": backup.get("id") or backup["_id"]}
+    yield "deployment_scalings", {**given, **account.resource(deployment_id, "scalings")}
+
+    for name, envelope in (
+        ("portals", "portals"),
+        ("portal_users", "portal_users"),
+        ("roles", "roles"),
+        ("team_roles", "team_roles"),
+        ("versions", "transitions"),
+        ("whitelist", "whitelist"),
+    ):
+        for wire in account.resource(deployment_id, name)["_embedded"][envelope]:
+            yield f"deployment_{name}", {**given, **wire}
+
+    seen: set[str] = set()
+    for recipe in _flat(account.resource(deployment_id, "recipes"), None):
+        if recipe["id"] not in seen:
+            seen.add(recipe["id"])
+            yield "deployment_recipes", recipe
+
+
+def _flat(body: Row, parent_id: str | None) -> Iterator[Row]:
+    for recipe in body["_embedded"]["recipes"]:
+        yield {**recipe, "parent_id": recipe["parent_id"] or parent_id}
+        yield from _flat(recipe, recipe["id"])
+
+
+def _with_url(deployment: Row) -> Row:
+    href = deployment["_links"]["compose_web_ui"]["href"]
+    return {**deployment, "compose_web_ui_url": href.removesuffix("{?embed}")}
+
+
+def _row(fields: dict[str, Any], wire: Row) -> Row:
+    return {name: _value(kind, wire.get(name)) for name, kind in fields.items()}
+
+
+def _value(kind: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(kind, dict):
+        return _row(kind, value)
+    if isinstance(kind, list):
+        return [_value(kind[0], each) for each in (value if isinstance(value, list) else [value])]
+    if kind == "time":
+        return _time(value)
+    if kind in {"number", "integer"}:
+        return Decimal(str(value))
+    return value
+
+
+def _time(text: str) -> str:
+    for spelling in ("%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z"):
+        try:
+            moment = datetime.strptime(text, spelling).astimezone(timezone.utc)
+        except ValueError:
+            continue
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    assert int(text.split("-", maxsplit=1)[0]) > 9999
+    return "9999-12-31T23:59:59.000Z"

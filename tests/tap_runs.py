@@ -1,0 +1,119 @@
+"""Running the tap: in this process where messages are wanted, as a command where words are."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tap_compose.tap import TapCompose
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_compose.sandbox.server import Sandbox
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a run of the tap wrote, and how it ended."""
+
+    stdout: bytes
+    status: int
+    tap: TapCompose | None = None
+    stderr: str = ""
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        return [json.loads(line, parse_float=Decimal) for line in self.stdout.splitlines()]
+
+    def of_type(self, kind: str) -> list[Message]:
+        return [message for message in self.messages if message["type"] == kind]
+
+    @cached_property
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for message in self.of_type("RECORD"):
+            rows.setdefault(message["stream"], []).append(message["record"])
+        return rows
+
+    @property
+    def state(self) -> Any:
+        return self.of_type("STATE")[-1]["value"]
+
+    @property
+    def bookmarks(self) -> Any:
+        return self.state["bookmarks"]
+
+
+def config_for(sandbox: Sandbox, **settings: Any) -> dict[str, Any]:
+    return {
+        "api_url": sandbox.url,
+        "api_token": sandbox.token,
+        "max_retries": 1,
+        "request_timeout": 20,
+        **settings,
+    }
+
+
+def sync(
+    config: dict[str, Any],
+    *,
+    streams: list[str] | None = None,
+    catalog: dict[str, Any] | None = None,
+    state: dict[str, Any] | None = None,
+) -> Output:
+    """Sync in this process, all streams or only the named ones."""
+    if streams is not None:
+        catalog = catalog_of(*streams)
+    out = io.TextIOWrapper(io.BytesIO())
+    with redirect_stdout(out):
+        tap = TapCompose(config=dict(config), catalog=catalog, state=state)
+        status = tap.sync_and_report()
+    out.flush()
+    return Output(out.buffer.getvalue(), status, tap)
+
+
+def discover() -> dict[str, Any]:
+    """The catalog that discovery prints, all streams selected by their absence of metadata."""
+    tap = TapCompose(config={}, validate_config=False, setup_mapper=False)
+    catalog: dict[str, Any] = json.loads(tap.catalog_json_text)
+    return catalog
+
+
+def catalog_of(*streams: str) -> dict[str, Any]:
+    """A catalog that selects some streams."""
+    catalog = discover()
+    for entry in catalog["streams"]:
+        for metadata in entry["metadata"]:
+            if not metadata["breadcrumb"]:
+                metadata["metadata"]["selected"] = entry["tap_stream_id"] in streams
+    return catalog
+
+
+def command(
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    environment: dict[str, str] | None = None,
+    timeout: float = 60,
+) -> Output:
+    """Run the tap as a command."""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("TAP_COMPOSE")}
+    process = subprocess.run(
+        [sys.executable, "-m", "tap_compose", *map(str, arguments)],
+        cwd=cwd,
+        env={**clean, **(environment or {})},
+        capture_output=True,
+        check=False,
+        timeout=timeout,
+    )
+    return Output(process.stdout, process.returncode, stderr=process.stderr.decode())

@@ -1,0 +1,280 @@
+"""A mistake of the user's: one line that names it, exit status 1 or 0, and no request."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.tap_runs import Output, catalog_of, command, config_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_compose.sandbox.server import Sandbox
+
+
+def _complaints(output: Output) -> list[str]:
+    """What a run says at WARNING and above, without the log's prefix."""
+    assert "Traceback" not in output.stderr
+    return [
+        line.split("|", 3)[3].strip()
+        for line in output.stderr.splitlines()
+        if ("| WARNING " in line or "| ERROR " in line) and "SingerSDKPythonEOLWarning" not in line
+    ]
+
+
+def _refused(tmp_path: Path, config: Any, **environment: str) -> str:
+    """The one line with which a config is refused."""
+    path = tmp_path / "config.json"
+    path.write_text(config if isinstance(config, str) else json.dumps(config))
+    output = command("--config", path, environment=environment)
+    assert output.status == 1
+    assert output.stdout == b""
+    (line,) = _complaints(output)
+    return line
+
+
+GOOD = {"api_token": "a-token-for-tests"}
+
+
+def test_no_token(tmp_path: Path) -> None:
+    line = _refused(tmp_path, {})
+    assert line.startswith("api_token is missing: make a token in the Compose console")
+    assert "TAP_COMPOSE_API_TOKEN" in line
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("api_token", "", "api_token is empty: make a token"),
+        ("api_token", "two words", "api_token holds characters that no token has"),
+        ("api_token", "line\nbreak", "api_token holds characters that no token has"),
+        ("api_token", 12345678, "api_token must be a string, in quotes"),
+        ("api_url", "http://api.compose.io/2016-07", "api_url must start with https: plain http"),
+        ("api_url", "api.compose.io", "api_url must be an address such as https://"),
+        ("api_url", "https://[::1/x", "api_url must be an address such as https://"),
+        ("api_url", "https://me:hidden@api.example", "api_url must hold no user, password"),
+        ("max_concurrency", 0, "max_concurrency must be a whole number from 1 to 64, not '0'"),
+        ("max_concurrency", "x", "max_concurrency must be a whole number from 1 to 64, not 'x'"),
+        ("max_concurrency", 65, "max_concurrency must be a whole number from 1 to 64, not '65'"),
+        ("max_retries", -1, "max_retries must be a whole number from 0 to 20, not '-1'"),
+        ("request_timeout", 0, "request_timeout must be a number above 0, not '0'"),
+        ("lookback_seconds", -5, "lookback_seconds must be a number of at least 0, not '-5'"),
+        ("lookback_seconds", 10**9, "lookback_seconds must be at most"),
+        ("fail_on_skip", "maybe", "fail_on_skip must be true or false, not 'maybe'"),
+        ("deployment_ids", "abc", "deployment_ids must be a list of strings, not 'abc'"),
+        ("start_date", "yesterday", "start_date must be a date or a time such as 2020-01-01"),
+        ("start_date", 20200101, "start_date must be a string, in quotes, not '20200101'"),
+        ("end_date", "2020-13-01", "end_date must be a date or a time such as 2020-01-01"),
+        ("deployment_shard", "9/8", "deployment_shard must be a part of so many, 1/8 to 8/8"),
+        ("deployment_shard", "0/8", "deployment_shard must be a part of so many, 1/8 to 8/8"),
+        ("user_agent", "a\nb", "user_agent must be printable ASCII"),
+    ],
+)
+def test_a_bad_value_in_a_file(tmp_path: Path, setting: str, value: Any, said: str) -> None:
+    line = _refused(tmp_path, {**GOOD, setting: value})
+    assert line.startswith(said)
+    assert "12345678" not in line
+    assert "hidden" not in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("MAX_CONCURRENCY", "0", "max_concurrency must be a whole number from 1 to 64, not '0'"),
+        ("MAX_CONCURRENCY", "x", "max_concurrency must be a whole number from 1 to 64, not 'x'"),
+        ("FAIL_ON_SKIP", "flase", "fail_on_skip must be true or false, not 'flase'"),
+        ("REQUEST_TIMEOUT", "soon", "request_timeout must be a number above 0, not 'soon'"),
+        ("STREAM_MAPS", "{", "stream_maps is not valid"),
+        ("DEPLOYMENT_SHARD", "2", "deployment_shard must be a part of so many"),
+    ],
+)
+def test_a_bad_value_in_the_environment(variable: str, value: str, said: str) -> None:
+    output = command(
+        "--config",
+        "ENV",
+        environment={"TAP_COMPOSE_API_TOKEN": "t", f"TAP_COMPOSE_{variable}": value},
+    )
+    assert output.status == 1
+    (line,) = _complaints(output)
+    assert line.startswith(said)
+
+
+def test_several_bad_values_have_a_line_each(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"max_retries": 99, "fail_on_skip": 3}))
+    output = command("--config", path)
+    assert output.status == 1
+    assert sorted(each.split()[0] for each in _complaints(output)) == [
+        "api_token",
+        "fail_on_skip",
+        "max_retries",
+    ]
+
+
+def test_an_end_date_before_the_start_date(tmp_path: Path) -> None:
+    for end in ("2019-12-31", "2020-01-01"):
+        line = _refused(tmp_path, {**GOOD, "start_date": "2020-01-01", "end_date": end})
+        assert line.startswith("end_date must be after start_date")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"api_token": "secret-thing",}', "config.json is not valid JSON: "),
+        ("", "config.json is not valid JSON: "),
+        ("[1]", "config.json must hold a JSON object"),
+    ],
+)
+def test_a_malformed_config_file(tmp_path: Path, text: str, said: str) -> None:
+    line = _refused(tmp_path, text)
+    assert line.startswith("--config: ")
+    assert said in line
+    assert "secret-thing" not in line
+
+
+def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
+    output = command("--config", tmp_path / "none.json")
+    assert output.status == 1
+    (line,) = _complaints(output)
+    assert line.endswith("none.json cannot be read: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "must hold a JSON object"),
+        ('{"bookmarks": []}', "the state's bookmarks must be an object"),
+        ('{"bookmarks": {"audit_events": 3}}', "the state of audit_events is none that"),
+        (
+            '{"bookmarks": {"audit_events": {"replication_key_value": 3}}}',
+            "the state of audit_events is none that",
+        ),
+        (
+            '{"bookmarks": {"audit_events": {"replication_key_value": "monday"}}}',
+            "the state of audit_events holds a bookmark that is no time: 'monday'",
+        ),
+        (
+            '{"bookmarks": {"deployment_recipes": {"partitions": [4]}}}',
+            "the state of deployment_recipes is none that",
+        ),
+        (
+            '{"bookmarks": {"deployment_recipes": {"partitions": 4}}}',
+            "the state of deployment_recipes is none that",
+        ),
+    ],
+)
+def test_a_malformed_state_file(tmp_path: Path, text: str, said: str) -> None:
+    state = tmp_path / "state.json"
+    state.write_text(text)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(GOOD))
+    output = command("--config", config, "--state", state)
+    assert output.status == 1
+    (line,) = _complaints(output)
+    assert said in line
+
+
+def test_a_malformed_catalog_file(tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog.json"
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(GOOD))
+    for text in ("{", '{"streams": 4}', '{"streams": [{}]}', '{"streams": ["accounts"]}'):
+        catalog.write_text(text)
+        output = command("--config", config, "--catalog", catalog)
+        assert output.status == 1
+        (line,) = _complaints(output)
+        assert line.startswith("--catalog: ")
+
+
+def test_a_catalog_with_an_unknown_stream(tmp_path: Path, sandbox: Sandbox) -> None:
+    catalog = catalog_of("accounts")
+    catalog["streams"].append({**catalog["streams"][0], "tap_stream_id": "invoices"})
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(catalog))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(config_for(sandbox)))
+    output = command("--config", config, "--catalog", path)
+    assert output.status == 0
+    assert _complaints(output) == ["the catalog names a stream invoices, which does not exist"]
+    assert output.rows.keys() == {"accounts"}
+
+
+def test_an_unknown_setting_is_named_with_the_nearest_known_one(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(config_for(sandbox, max_concurency=3, colour="red")))
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of("user")))
+    output = command("--config", config, "--catalog", catalog)
+    assert output.status == 0
+    assert _complaints(output) == [
+        "unknown setting max_concurency is ignored; did you mean max_concurrency?",
+        "unknown setting colour is ignored",
+    ]
+
+
+def test_the_settings_of_the_sdk_are_known(tmp_path: Path, sandbox: Sandbox) -> None:
+    config = tmp_path / "config.json"
+    settings = {
+        "stream_maps": {"user": {"name": None}},
+        "stream_map_config": {},
+        "flattening_enabled": True,
+        "flattening_max_depth": 1,
+    }
+    config.write_text(json.dumps(config_for(sandbox, **settings)))
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of("user")))
+    output = command("--config", config, "--catalog", catalog)
+    assert (output.status, _complaints(output)) == (0, [])
+    assert [set(row) for row in output.rows["user"]] == [{"id"}]
+
+
+def test_a_stream_map_that_makes_no_sense(tmp_path: Path) -> None:
+    line = _refused(tmp_path, {**GOOD, "stream_maps": {"user": {"id": None}}})
+    assert line.startswith("Removing key property 'id' is not permitted")
+
+
+def test_a_wrong_token(tmp_path: Path, sandbox: Sandbox) -> None:
+    config = {**config_for(sandbox), "api_token": "mistyped-token"}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    sandbox.log.clear()
+    output = command("--config", path)
+    assert output.status == 1
+    (line,) = _complaints(output)
+    assert line.startswith("the API refuses this api_token (HTTP 401 Unauthorized: invalid_token)")
+    assert "Account > API Tokens" in line
+    assert "mistyped-token" not in output.stderr
+    assert sandbox.log.paths == ["/accounts"]
+
+
+def test_nobody_listening(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**GOOD, "api_url": f"http://127.0.0.1:{port}", "max_retries": 1}))
+    output = command("--config", path)
+    assert output.status == 1
+    (line,) = _complaints(output)
+    assert line == (
+        f"no connection to 127.0.0.1:{port}; nothing answers at 127.0.0.1:{port}: "
+        "check api_url and the network"
+    )
+
+
+def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox: Sandbox) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config_for(sandbox, api_url=sandbox.url.replace("2016-07", "v1"))))
+    output = command("--config", path)
+    assert output.status == 1
+    lines = _complaints(output)
+    assert "failed: user: HTTP 404 Not Found: Not Found; every account has this, so api_url" in (
+        "\n".join(lines)
+    )
+    assert output.rows == {}

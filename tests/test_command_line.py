@@ -1,0 +1,159 @@
+"""The options of the command, and the ways to give it settings."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from tests.tap_runs import catalog_of, command, config_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_compose.sandbox.server import Sandbox
+
+
+def test_version() -> None:
+    output = command("--version")
+    assert output.stdout.decode().startswith(f"tap-compose v{version('tap-compose')}, Meltano SDK")
+
+
+def test_discovery_needs_no_token() -> None:
+    output = command("--discover")
+    assert output.status == 0
+    assert len(json.loads(output.stdout)["streams"]) == 25
+
+
+def test_about_names_every_setting() -> None:
+    output = command("--about", "--format=json")
+    about = json.loads(output.stdout)
+    assert about["name"] == "tap-compose"
+    assert about["version"] == version("tap-compose")
+    assert "batch" not in about["capabilities"]
+    for name, schema in about["settings"]["properties"].items():
+        assert schema["description"], name
+        assert schema["title"], name
+    assert command("--about").status == 0
+
+
+def test_test_reads_a_row_of_every_stream(tmp_path: Path, sandbox: Sandbox) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(config_for(sandbox)))
+    output = command("--config", config, "--test")
+    assert output.status == 0
+    assert {len(rows) for rows in output.rows.values()} == {1}
+    assert len(output.rows) == 25
+
+
+def test_test_schema_makes_no_request(tmp_path: Path, sandbox: Sandbox) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(config_for(sandbox)))
+    sandbox.log.clear()
+    output = command("--config", config, "--test=schema")
+    assert output.status == 0
+    assert {message["type"] for message in output.messages} == {"SCHEMA"}
+    assert sandbox.log.paths == []
+
+
+def test_test_with_a_wrong_token_fails(tmp_path: Path, sandbox: Sandbox) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**config_for(sandbox), "api_token": "mistyped"}))
+    assert command("--config", config, "--test").status == 1
+
+
+def test_several_config_files_of_which_the_last_counts(tmp_path: Path, sandbox: Sandbox) -> None:
+    files = []
+    for number, settings in enumerate(
+        [
+            {"api_token": sandbox.token, "api_url": "https://nowhere.invalid"},
+            {"api_url": sandbox.url},
+        ]
+    ):
+        files.append(tmp_path / f"{number}.json")
+        files[-1].write_text(json.dumps(settings))
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of("user")))
+    output = command("--config", files[0], "--config", files[1], "--catalog", catalog)
+    assert output.status == 0
+    assert len(output.rows["user"]) == 1
+
+
+def test_settings_from_a_dotenv_file_where_the_command_runs(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    ids = sandbox.account.deployment_ids[:2]
+    (tmp_path / ".env").write_text(
+        f"TAP_COMPOSE_API_TOKEN={sandbox.token}\nTAP_COMPOSE_API_URL='{sandbox.url}'\n"
+        f"TAP_COMPOSE_DEPLOYMENT_IDS={ids[0]},{ids[1]}\nTAP_COMPOSE_FAIL_ON_SKIP=yes\n"
+    )
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of("deployment_scalings")))
+    output = command("--config", "ENV", "--catalog", catalog, cwd=tmp_path)
+    assert output.status == 0
+    assert [row["deployment_id"] for row in output.rows["deployment_scalings"]] == ids
+
+
+def test_lists_in_the_environment_may_be_json(sandbox: Sandbox) -> None:
+    ids = sandbox.account.deployment_ids[:2]
+    output = command(
+        "--config",
+        "ENV",
+        environment={
+            "TAP_COMPOSE_API_TOKEN": sandbox.token,
+            "TAP_COMPOSE_API_URL": sandbox.url,
+            "TAP_COMPOSE_DEPLOYMENT_IDS": json.dumps(ids),
+            "TAP_COMPOSE_MAX_CONCURRENCY": "2",
+        },
+    )
+    assert [row["deployment_id"] for row in output.rows["deployment_scalings"]] == ids
+
+
+def test_null_stands_for_the_default(tmp_path: Path, sandbox: Sandbox) -> None:
+    config = tmp_path / "config.json"
+    unset = {"start_date": None, "max_concurrency": None, "deployment_ids": None}
+    config.write_text(json.dumps({**config_for(sandbox), **unset}))
+    assert command("--config", config, "--test").status == 0
+
+
+def test_state_is_read_from_its_file(tmp_path: Path, sandbox: Sandbox) -> None:
+    for name, content in (
+        ("config", config_for(sandbox)),
+        ("catalog", catalog_of("audit_events")),
+        (
+            "state",
+            {
+                "bookmarks": {
+                    "audit_events": {
+                        "replication_key": "created_at",
+                        "replication_key_value": "2018-05-01T00:00:00Z",
+                    }
+                }
+            },
+        ),
+    ):
+        (tmp_path / name).write_text(json.dumps(content))
+    output = command(
+        "--config",
+        tmp_path / "config",
+        "--catalog",
+        tmp_path / "catalog",
+        "--state",
+        tmp_path / "state",
+    )
+    times = [row["created_at"] for row in output.rows["audit_events"]]
+    assert times
+    assert min(times) >= "2018-04-30T23:59:00.000Z"
+
+
+def test_skips_are_warnings_unless_they_should_fail(tmp_path: Path, sandbox: Sandbox) -> None:
+    config = tmp_path / "config.json"
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of("deployment_addons")))
+    for fail_on_skip, status in ((False, 0), (True, 1)):
+        config.write_text(json.dumps(config_for(sandbox, fail_on_skip=fail_on_skip)))
+        output = command("--config", config, "--catalog", catalog)
+        assert output.status == status
+        leaving = sandbox.account.leaving
+        assert f"skipped: deployment_addons of deployment {leaving}: HTTP 404" in output.stderr
+        assert f"1 skipped: deployment_addons {leaving}" in output.stderr

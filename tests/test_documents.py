@@ -1,0 +1,96 @@
+"""README, CHANGELOG, meltano.yml and the example catalog tell the same story as the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from importlib.metadata import metadata, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tap_compose.sandbox import cli as sandbox_cli
+from tap_compose.settings import SETTINGS_SCHEMA, problems_of
+from tap_compose.tap import TapCompose
+from tests import documents
+from tests.tap_runs import command
+
+ROOT = documents.ROOT
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_example_catalog_is_what_discovery_prints() -> None:
+    printed = command("--discover").stdout.decode()
+    assert (ROOT / "catalog.example.json").read_text() == documents.catalog() == printed
+
+
+def test_meltano_yml_is_drawn_from_the_settings() -> None:
+    assert (ROOT / "meltano.yml").read_text() == documents.meltano(), "run make docs"
+
+
+def test_meltano_yml_has_every_setting() -> None:
+    project = yaml.safe_load((ROOT / "meltano.yml").read_text())
+    (tap,) = project["plugins"]["extractors"]
+    settings = {each["name"]: each for each in tap["settings"]}
+    assert settings.keys() == SETTINGS_SCHEMA["properties"].keys()
+    assert settings["api_token"]["sensitive"] is True
+    assert all(each["description"] and each["label"] for each in settings.values())
+    assert tap["capabilities"] == [each.value for each in TapCompose.capabilities]
+    assert [each["interval"] for each in project["schedules"]] == ["@daily"]
+    assert [each["name"] for each in project["plugins"]["loaders"]] == ["target-jsonl"]
+
+
+@pytest.mark.parametrize("name", documents.readme_blocks())
+def test_readme_is_drawn_from_the_code(name: str) -> None:
+    assert documents.readme_blocks()[name] in README, "run make docs"
+    assert documents.readme(README) == README
+
+
+def test_the_config_in_readme_is_one() -> None:
+    text = re.search(r"\$ cat config\.json\n(\{.*?\n\})", README, re.DOTALL)
+    assert text is not None
+    config: dict[str, Any] = json.loads(text[1])
+    assert problems_of(config, SETTINGS_SCHEMA) == []
+
+
+def test_the_commands_in_readme_exist() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"(?:\$ |`)make ([a-z]+)", README)) <= set(targets)
+    options = set(re.findall(r"--[a-z]+", README))
+    helps = CliRunner().invoke(TapCompose.cli, ["--help"]).output
+    for name in ("serve", "run", "demo"):
+        helps += CliRunner().invoke(sandbox_cli.main, [name, "--help"]).output
+    assert {each for each in options if each not in helps} == set()
+
+
+def test_changelog_and_about_name_the_version() -> None:
+    assert f"## {version('tap-compose')}" in (ROOT / "CHANGELOG.md").read_text()
+    about = json.loads(command("--about", "--format=json").stdout)
+    assert about["settings"]["properties"].keys() >= SETTINGS_SCHEMA["properties"].keys()
+    assert metadata("tap-compose")["License-Expression"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()[:400]
+
+
+def test_no_lock_names_an_index_and_every_version_has_a_hash() -> None:
+    for path in (ROOT / "locks").glob("*.txt"):
+        text = path.read_text()
+        assert "://" not in text
+        for requirement in re.split(r"(?<!\\)\n", text.strip()):
+            assert re.match(r"[a-z0-9][a-z0-9._\[\],-]*==\S+", requirement, re.IGNORECASE)
+            assert "--hash=sha256:" in requirement
+
+
+def test_no_tracked_file_names_a_package_index() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    hosts = re.compile("py" + r"pi\.org|python" + r"hosted\.org|--(extra-)?index-" + "url")
+    for name in tracked:
+        path = ROOT / name
+        if path.exists():
+            assert not hosts.search(path.read_text()), name
+    assert tracked or not Path(ROOT / ".git").exists()

@@ -1,0 +1,156 @@
+"""One object of the API, one row: what fits, what does not, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker
+
+from tap_compose.rows import MissingKeyError, RowMaker
+from tap_compose.streams import STREAMS
+
+LOGGER = logging.getLogger("tests.rows")
+
+
+def _maker(stream: str) -> RowMaker:
+    cls: Any = next(each for each in STREAMS if vars(each)["name"] == stream)
+    return RowMaker(cls.schema, cls.primary_keys, also=cls.also, logger=LOGGER)
+
+
+def _row(stream: str, item: Any, **given: Any) -> dict[str, Any]:
+    return _maker(stream).row(item, given)
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (12, 12),
+        ("12", 12),
+        ("0.10", Decimal("0.10")),
+        (Decimal("1234567890.123456789012"), Decimal("1234567890.123456789012")),
+        (10**30, Decimal(10**30)),
+        (" 7 ", 7),
+        ("1e3", Decimal("1e3")),
+        ("NaN", None),
+        ("Infinity", None),
+        (Decimal("1e400"), None),
+        ("ten", None),
+        (True, None),
+        ([1], None),
+        ("", None),
+    ],
+)
+def test_numbers(value: Any, wanted: Any, caplog: pytest.LogCaptureFixture) -> None:
+    row = _row("billables", {"id": "b", "amount": value})
+    assert row["amount"] == wanted
+    assert ("field amount holds" in caplog.text) == (wanted is None)
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (5, 5),
+        ("5", 5),
+        (Decimal("5.0"), 5),
+        ("5.5", None),
+        (1 << 63, None),
+        (-(1 << 63), -(1 << 63)),
+        ({}, None),
+    ],
+)
+def test_whole_numbers(value: Any, wanted: Any) -> None:
+    assert _row("deployment_logfiles", {"id": "l", "file_size": value})["file_size"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [(True, True), ("false", False), ("TRUE", True), (0, False), ("maybe", None), ([], None)],
+)
+def test_booleans(value: Any, wanted: Any) -> None:
+    assert _row("clusters", {"id": "c", "multitenant": value})["multitenant"] is wanted
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [("x", "x"), (12, "12"), (True, "true"), (["a", 1], '["a",1]'), (Decimal("1.10"), "1.10")],
+)
+def test_texts(value: Any, wanted: str) -> None:
+    assert _row("accounts", {"id": "a", "name": value})["name"] == wanted
+
+
+def test_what_is_no_time_becomes_null_and_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    maker = _maker("clusters")
+    for _ in range(3):
+        assert maker.row({"id": "c", "created_at": "soon"}, {})["created_at"] is None
+    assert caplog.text.count("field created_at holds what is no time, taken as null") == 1
+
+
+def test_undocumented_fields_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    maker = _maker("accounts")
+    for _ in range(3):
+        assert set(maker.row({"id": "a", "plan": "x", "_links": {}}, {})) == {"id", "name", "slug"}
+    assert caplog.messages == ["field plan is not documented and not replicated"]
+
+
+def test_parts_that_do_not_fit_leave_the_others() -> None:
+    item = {"id": "t", "users": [{"id": 1, "name": "A", "x": 2}, "nobody", None, {}]}
+    assert _row("teams", item)["users"] == [{"id": "1", "name": "A"}, {"id": None, "name": None}]
+
+
+@pytest.mark.parametrize("item", [{}, {"id": None}, {"id": ""}, "text", None, 3, []])
+def test_a_missing_id_makes_a_row_unwritable(item: Any) -> None:
+    with pytest.raises(MissingKeyError):
+        _row("accounts", item)
+    with pytest.raises(MissingKeyError):
+        _row("deployment_whitelist", item, deployment_id="d")
+
+
+def test_a_null_part_of_a_composite_key_becomes_empty() -> None:
+    row = _row("deployment_versions", {"application": "redis"}, deployment_id="d")
+    assert row == {
+        "deployment_id": "d",
+        "application": "redis",
+        "from_version": "",
+        "to_version": "",
+        "method": "",
+    }
+
+
+def test_other_spellings_of_a_field() -> None:
+    assert _row("deployment_backups", {"_id": "b"})["id"] == "b"
+    assert _row("deployment_recipes", {"id": "r", "status_details": "x"})["status_detail"] == "x"
+    row = _row("deployment_logfiles", {"id": "l", "created_at": "2017-08-30T12:46:29Z"})
+    assert row["date"] == "2017-08-30T12:46:29.000Z"
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.sampled_from(["2017-08-30T12:46:29Z", "12017-01-01T00:00:00Z", "1.5", "NaN", "true"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("stream", sorted(vars(each)["name"] for each in STREAMS))
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_value_makes_a_row_that_its_schema_refuses(stream: str, data: Any) -> None:
+    cls: Any = next(each for each in STREAMS if vars(each)["name"] == stream)
+    item = {name: data.draw(JSON) for name in cls.schema["properties"]}
+    try:
+        row = _row(stream, item, deployment_id="d", account_id="a")
+    except MissingKeyError:
+        return
+    sent = json.loads(json.dumps(row, default=float))
+    Draft202012Validator(cls.schema, format_checker=FormatChecker()).validate(sent)
+    assert set(row) == set(cls.schema["properties"])

@@ -1,0 +1,178 @@
+"""The sandbox as a command, and how faithful it is to the contract."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.app import RESOURCES
+from tap_compose.sandbox.server import Sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SANDBOX = [sys.executable, "-c", "from tap_compose.sandbox.cli import main; main()"]
+SHOW = "import os; print(os.environ['TAP_COMPOSE_API_URL'], os.environ['TAP_COMPOSE_API_TOKEN'])"
+
+
+def _get(sandbox: Sandbox, path: str, token: str | None = None, **params: Any) -> Any:
+    headers = {"Authorization": f"Bearer {sandbox.token if token is None else token}"}
+    return requests.get(sandbox.url + path, headers=headers, params=params, timeout=10)
+
+
+def test_run_gives_address_and_token_and_ends_as_the_command_does() -> None:
+    process = subprocess.run(
+        [*SANDBOX, "run", "--deployments", "2", "--", sys.executable, "-c", f"{SHOW}; exit(7)"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 7, process.stderr
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/2016-07 sandbox-token-\d+\n", process.stdout)
+
+
+def test_run_says_when_there_is_no_such_command() -> None:
+    process = subprocess.run(
+        [*SANDBOX, "run", "--", "no-such-command"], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 1
+    assert process.stderr == "Error: no-such-command: No such file or directory\n"
+
+
+def test_run_passes_a_termination_on() -> None:
+    child = "import time; print('ready', flush=True); time.sleep(60)"
+    with subprocess.Popen(
+        [*SANDBOX, "run", "--", sys.executable, "-c", child], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_serve_prints_address_and_token_and_stops_quietly(how: signal.Signals) -> None:
+    with subprocess.Popen(
+        [*SANDBOX, "serve", "--port", "0", "--events", "10", "--seed", "4"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip().removeprefix("TAP_COMPOSE_API_URL=")
+        token = process.stdout.readline().strip().removeprefix("TAP_COMPOSE_API_TOKEN=")
+        answer = requests.get(
+            f"{url}/accounts", headers={"Authorization": f"Bearer {token}"}, timeout=10
+        )
+        assert answer.json()["_embedded"]["accounts"][0]["slug"] == "northwind"
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
+def test_the_same_seed_makes_the_same_account() -> None:
+    size = Size(deployments=4, events=300, recipes=5, seed=11)
+    one, other = Account(size), Account(size)
+    assert one.account_level == other.account_level
+    for deployment_id in one.deployment_ids:
+        for name in ("", *RESOURCES):
+            assert one.resource(deployment_id, name) == other.resource(deployment_id, name)
+    assert [one.events.event_at(each) for each in range(300)] == [
+        other.events.event_at(each) for each in range(300)
+    ]
+    assert Account(Size(seed=12)).id != one.id
+
+
+def test_a_wrong_token_is_refused_everywhere(sandbox: Sandbox) -> None:
+    for path in ("/accounts", "/audit_events", f"/deployments/{sandbox.account.ill}/alerts"):
+        answer = _get(sandbox, path, token="wrong")
+        assert (answer.status_code, answer.json()) == (401, {"errors": "invalid_token"})
+
+
+def test_pages_of_audit_events(sandbox: Sandbox) -> None:
+    first = _get(sandbox, "/audit_events", limit=100).json()["_embedded"]["audit_events"]
+    second = _get(sandbox, "/audit_events", limit=100, cursor=first[-1]["id"])
+    second = second.json()["_embedded"]["audit_events"]
+    log = sandbox.account.events
+    ids = [each["id"] for each in first + second]
+    assert ids == [log.id_at(each) for each in range(1499, 1299, -1)]
+    for wrong in ({"limit": 101}, {"limit": 0}, {"newer_than": "soon"}):
+        answer = _get(sandbox, "/audit_events", **wrong)
+        assert answer.status_code == 400
+        assert isinstance(answer.json()["errors"], dict)
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_bounds_of_audit_events(inclusive: bool) -> None:
+    with Sandbox(Size(events=300, deployments=0), inclusive_bounds=inclusive) as sandbox:
+        times = sandbox.account.events.times
+        low, high = times[100], times[150]
+        bounds = {
+            name: f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at // 1000))}.{at % 1000:03d}Z"
+            for name, at in (("newer_than", low), ("older_than", high))
+        }
+        events = _get(sandbox, "/audit_events", limit=100, **bounds).json()
+        if inclusive:
+            wanted = [at for at in times if low <= at <= high]
+        else:
+            wanted = [at for at in times if low < at < high]
+        assert len(events["_embedded"]["audit_events"]) == len(wanted)
+
+
+def test_everything_that_the_contract_says_may_vary_does(sandbox: Sandbox) -> None:
+    account = sandbox.account
+    ids = [each for each in account.deployment_ids if each != account.leaving]
+    bodies = {name: [account.resource(each, name) for each in ids] for name in RESOURCES}
+    assert {"addons" in each for each in bodies["addons"]} == {True, False}
+    assert {next(iter(each["_embedded"])) for each in bodies["logfiles"]} == {"logfile", "logfiles"}
+    backups = [each for body in bodies["backups"] for each in body["_embedded"]["backups"]]
+    assert {"_id" in each for each in backups} == {True, False}
+    assert None in {each["created_at"] for each in backups}
+    text = str(bodies)
+    for spelling in (r"\d\.\d{3}Z", r":\d\dZ", r"\.\d{3}-05:00"):
+        assert re.search(spelling, text)
+    assert {type(each["amount"]) for each in account._billables()} == {str, float}
+    assert "unit_type" not in bodies["scalings"][3]
+    assert {each["summary"] for each in bodies["alerts"]} == {"healthy", "critical"}
+
+
+def test_the_deployment_that_is_leaving_is_listed_and_hardly_readable(sandbox: Sandbox) -> None:
+    leaving = sandbox.account.leaving
+    listed = _get(sandbox, "/deployments").json()["_embedded"]["deployments"]
+    assert leaving in [each["id"] for each in listed]
+    statuses = {_get(sandbox, f"/deployments/{leaving}/{each}").status_code for each in RESOURCES}
+    assert statuses == {401, 404, 410}
+
+
+def test_nothing_else_is_there(sandbox: Sandbox) -> None:
+    for path in ("/nonsense", "/deployments/none", "/deployments/none/alerts"):
+        answer = _get(sandbox, path)
+        assert (answer.status_code, answer.json()) == (404, {"errors": "not_found"})
+
+
+def test_the_demo_shows_every_stream(tmp_path: Path) -> None:
+    output = tmp_path / "files"
+    process = subprocess.run(
+        [*SANDBOX, "demo", "--target", ".venvs/target-jsonl/bin/target-jsonl", "--output", output],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    table = [line.split() for line in process.stdout.splitlines()]
+    rows = {line[0]: int(line[1]) for line in table[1:26]}
+    assert len(rows) == 25
+    assert all(rows.values())
+    assert rows["audit_events"] == 5000
+    assert (output / "accounts.jsonl").read_text().count("\n") == 1

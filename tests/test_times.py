@@ -1,0 +1,77 @@
+"""Whatever spelling comes in, one comes out."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_compose.times import LAST_TIME, canonical_time, time_text, time_value
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("2016-12-16T15:00:14.922Z", "2016-12-16T15:00:14.922Z"),
+        ("2017-08-30T12:46:29Z", "2017-08-30T12:46:29.000Z"),
+        ("2017-01-05T15:23:46.853-05:00", "2017-01-05T20:23:46.853Z"),
+        ("2017-01-05T15:23:46.853+0530", "2017-01-05T09:53:46.853Z"),
+        ("2017-01-05T15:23:46.853999Z", "2017-01-05T15:23:46.853Z"),
+        ("2017-01-05T15:23:46.8Z", "2017-01-05T15:23:46.800Z"),
+        ("2017-01-05 15:23:46 UTC", "2017-01-05T15:23:46.000Z"),
+        ("2017-01-05 15:23:46 +0100", "2017-01-05T14:23:46.000Z"),
+        ("2017-01-05T15:23", "2017-01-05T15:23:00.000Z"),
+        ("2017-01-05", "2017-01-05T00:00:00.000Z"),
+        ("2016-02-29T00:00:00.000Z", "2016-02-29T00:00:00.000Z"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.000Z"),
+        ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+        ("12017-01-01T00:00:00Z", LAST_TIME),
+        ("9999-12-31T23:59:59-05:00", LAST_TIME),
+    ],
+)
+def test_spellings(text: str, canonical: str) -> None:
+    assert canonical_time(text) == canonical
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "2017-13-01T00:00:00Z",
+        "2017-02-29T00:00:00.000Z",
+        "2017-02-30T00:00:00.000Z",
+        "2017-01-05T25:00:00Z",
+        "0000-01-01T00:00:00.000Z",
+        "0001-01-01T00:00:00+01:00",
+        "2017-01-05T15:23:46.853Zulu",
+        "٢٠١٧-01-05",
+    ],
+)
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match="time|day|month|hour|year|range"):
+        canonical_time(text)
+
+
+ZONES = st.builds(
+    lambda minutes: timezone(timedelta(minutes=minutes)), st.integers(-14 * 60, 14 * 60)
+)
+
+
+@given(
+    st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=ZONES)  # noqa: DTZ001
+)
+def test_any_time_keeps_its_instant_to_the_millisecond(moment: datetime) -> None:
+    text = canonical_time(moment.isoformat())
+    assert len(text) == 24
+    assert text == time_text(moment) == canonical_time(text)
+    assert timedelta() <= moment - time_value(text) < timedelta(milliseconds=1)
+
+
+@given(st.text())
+def test_any_text_is_a_time_or_none(text: str) -> None:
+    with suppress(ValueError):
+        assert len(canonical_time(text)) == 24
