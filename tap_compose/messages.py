@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_sdk.contrib.msgspec import enc_hook
 from singer_sdk.singerlib import Message, StateMessage
 from singer_sdk.singerlib.encoding import GenericSingerWriter
-from singer_sdk.singerlib.json import serialize_json
 from typing_extensions import override
 
 from tap_compose.report import StopRun
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
 _BLOCK = 1 << 16
+
+_encode = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number").encode
 
 
 class MessageWriter(GenericSingerWriter[bytes, Message]):
     """Writes messages to stdout; they come out at a STATE, or when there are many."""
 
     def __init__(self) -> None:
-        self._encode = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number").encode
         self._lines: list[bytes] = []
         self._size = 0
 
     @override
     def serialize_message(self, message: Message) -> bytes:
-        try:
-            return self._encode(message.to_dict())
-        except (OverflowError, ValueError):  # a number or text that only the slower writer takes
-            return serialize_json(message.to_dict()).encode()
+        return _encode(message.to_dict())
 
     @override
     def write_message(self, message: Message) -> None:
@@ -70,3 +72,27 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             # What Python still holds for stdout would fail once more at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise StopRun("the target has stopped reading: see its own messages") from None
+
+
+def record_lines(stream: str, version: int | None, extracted: datetime) -> Callable[[Any], bytes]:
+    """Make what writes the RECORD messages of one answer.
+
+    All that they have in common is serialized once.
+
+    Args:
+        stream: The stream's name.
+        version: The version of the table, if ACTIVATE_VERSION is wanted.
+        extracted: When the answer was read.
+
+    Returns:
+        A function from a row, which may be anything that msgspec writes as an object, to the
+        line without its line break.
+    """
+    head = b'{"type":"RECORD","stream":%s,"record":' % _encode(stream)
+    told = {} if version is None else {"version": version}
+    tail = b"," + _encode({**told, "time_extracted": extracted})[1:]
+
+    def line(row: Any) -> bytes:
+        return b"%s%s%s" % (head, _encode(row), tail)
+
+    return line

@@ -6,8 +6,9 @@ import json
 import sys
 from copy import deepcopy
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, MappingError
@@ -112,9 +113,9 @@ class TapCompose(Tap):
 
     @property
     @override
-    def streams(self) -> dict[str, Any]:
+    def streams(self) -> dict[str, ComposeStream]:  # type: ignore[override]
         is_first = self._streams is None
-        streams = super().streams
+        streams = cast("dict[str, ComposeStream]", super().streams)
         if is_first:
             for name in (self.input_catalog or {}).keys() - streams.keys():
                 self.logger.warning("the catalog names a stream %s, which does not exist", name)
@@ -126,6 +127,9 @@ class TapCompose(Tap):
         Returns:
             The exit status: 0 if everything went out that should have.
         """
+        selected = [stream for stream in self.streams.values() if stream.selected]
+        for stream, following in pairwise(selected):
+            stream.next_stream = following if following.asks_ahead else None
         return self._reported(self.sync_all)
 
     def test_and_report(self, value: str) -> int:

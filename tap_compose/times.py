@@ -8,13 +8,15 @@ fraction, ``2017-01-05T20:23:46.853Z``.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import MAXYEAR, datetime, timedelta, timezone
 
 LAST_TIME = "9999-12-31T23:59:59.000Z"
 """What a time past the year 9999 becomes; the API uses such times for "still current"."""
 
-# Days up to the 28th exist in every month, so a match needs no calendar.
-_IS_CANONICAL = re.compile(
+# The canonical spelling and no other. Days up to the 28th exist in every month, so a match
+# needs no calendar.
+is_canonical = re.compile(
     r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
     r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z",
     re.ASCII,
@@ -45,8 +47,19 @@ def canonical_time(text: str) -> str:
     Raises:
         ValueError: If the text is no time.
     """
-    if _IS_CANONICAL(text):
+    if is_canonical(text):
         return text
+    # The other two spellings of the contract, told apart by their length, are common enough
+    # to have a short way of their own.
+    if len(text) == len("2017-08-30T12:46:29Z") and is_canonical(f"{text[:-1]}.000{text[-1]}"):
+        return f"{text[:-1]}.000Z"
+    if len(text) == len("2017-01-05T15:23:46.853-05:00") and is_canonical(f"{text[:23]}Z"):
+        with suppress(ValueError, OverflowError):
+            return time_text(datetime.fromisoformat(text))
+    return _spelled_out(text)
+
+
+def _spelled_out(text: str) -> str:
     parts = _parts_of(text.strip())
     if parts is None:
         raise ValueError("not a time")

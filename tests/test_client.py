@@ -254,7 +254,7 @@ def test_the_next_answers_are_fetched_while_the_last_ones_are_taken() -> None:
     with _server(answer) as url, _client(url, max_concurrency=4) as client:
         first = client.get_many([Call("/first", hal.decode)])
         second = client.get_many(Call(f"/second/{n}", hal.decode) for n in range(20))
-        first.then(second)
+        first.then(lambda: second)
         assert next(first) == 1
         _until(lambda: len(asked) > 3)
         assert list(second) == [1] * 20

@@ -24,8 +24,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_catalog_is_what_discovery_prints() -> None:
-    printed = command("--discover").stdout.decode()
-    assert (ROOT / "catalog.example.json").read_text() == documents.catalog() == printed
+    printed = json.loads(command("--discover").stdout)
+    assert json.loads((ROOT / "catalog.example.json").read_text()) == printed
 
 
 def test_meltano_yml_is_drawn_from_the_settings() -> None:

@@ -380,13 +380,14 @@ class Answers(Generic[T]):
         self._finish = finish
         self._ahead = ahead
         self._walks: deque[_Walk] = deque()
-        self._next: Answers[Any] | None = None
+        self._next: Callable[[], Answers[Any]] | None = None
 
-    def then(self, following: Answers[Any]) -> None:
+    def then(self, following: Callable[[], Answers[Any]]) -> None:
         """Name the answers that will be wanted after these.
 
         Args:
-            following: Their first calls are under way while these ones' last answers are taken.
+            following: Gives them. Their first calls are under way while these ones' last
+                answers are taken.
         """
         self._next = following
 
@@ -435,7 +436,7 @@ class Answers(Generic[T]):
             self._walks.append(walk)
             self._client._submit(walk)  # noqa: SLF001
         if self._calls is None and self._next is not None and len(self._walks) < room:
-            self._next._fill(room - len(self._walks))  # noqa: SLF001
+            self._next()._fill(room - len(self._walks))  # noqa: SLF001
 
 
 @dataclass

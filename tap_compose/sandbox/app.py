@@ -96,6 +96,7 @@ def make_app(
         The application, and the log of what it is asked.
     """
     log = RequestLog()
+    bodies: dict[tuple[str, str], bytes] = {}
 
     async def account_level(request: Request) -> Response:
         return _answer(account.account_level.get(_path(request)))
@@ -116,7 +117,7 @@ def make_app(
             older_than=bounds[1],
             inclusive=inclusive_bounds,
         )
-        return _answer({"_embedded": {"audit_events": events}})
+        return Response(events, media_type="application/json")
 
     async def deployment(request: Request) -> Response:
         deployment_id = request.path_params["id"]
@@ -128,7 +129,10 @@ def make_app(
             if name in {"roles", "team_roles"}:
                 return _error(401, "invalid_token")
             return _error(410 if name in {"backups", "logfiles"} else 404, "not_found")
-        return _answer(account.resource(deployment_id, name))
+        key = (deployment_id, name)
+        if key not in bodies:
+            bodies[key] = json.dumps(account.resource(deployment_id, name)).encode()
+        return Response(bodies[key], media_type="application/json")
 
     app = Starlette(
         routes=[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -38,6 +39,7 @@ class AccountUsers(AccountStream):
     path = "/accounts/{}/users"
     envelope = ("users",)
     primary_keys = ("account_id", "id")
+    given_columns = ("account_id",)
     schema = schema(
         key("account_id", "The account that the user belongs to."),
         key("id", "The user's id."),
@@ -45,13 +47,21 @@ class AccountUsers(AccountStream):
     )
 
     @override
-    def calls(self) -> Iterator[tuple[Mapping[str, Any], Call[list[Any]]]]:
+    def calls(self) -> Iterator[Call[list[Any]]]:
+        for account_id in self._account_ids:
+            yield Call(hal.url_path(self.path, account_id), self.items)
+
+    @override
+    def given(self, number: int) -> Mapping[str, Any]:
+        return {"account_id": self._account_ids[number]}
+
+    @cached_property
+    def _account_ids(self) -> list[str]:
         ids = self.run.account_ids
         if isinstance(ids, ApiError):
             self.cannot(ids)
-            return
-        for account_id in ids:
-            yield {"account_id": account_id}, Call(hal.url_path(self.path, account_id), self.items)
+            return []
+        return ids
 
 
 class User(AccountStream):

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from tap_compose.api.client import Call
 from tap_compose.api.errors import ApiError, UnreadableBodyError
+from tap_compose.records import Record
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.columns import free_form, key, schema, text, time
 from tap_compose.times import canonical_time, time_text, time_value
@@ -60,6 +61,7 @@ class AuditEvents(AccountStream):
     envelope = ("audit_events",)
     primary_keys = ("id",)
     replication_key = "created_at"
+    asks_ahead = False
     schema = schema(
         key("id", "The event's id."),
         text("account_id", "The account that it happened in."),
@@ -83,10 +85,8 @@ class AuditEvents(AccountStream):
         return canonical_time(value) if isinstance(value, str) else None
 
     @override
-    def get_records(self, context: Context | None) -> Iterator[Row]:
+    def fetched_rows(self, context: Context | None) -> Iterator[Row | Record]:
         start, end = self._times()
-        if start >= end:
-            return
         try:
             for window in self._windows(Span(start, end)):
                 yield from self.rows(window.events(), {})
@@ -160,7 +160,7 @@ class AuditEvents(AccountStream):
 
     def _read_page(self, window: Window, body: bytes) -> Page:
         events = self.items(body)
-        cursor = events[-1].get("id") if events and isinstance(events[-1], dict) else None
+        cursor = _field(events[-1], "id") if events else None
         is_last = len(events) < PAGE
         if not is_last and (not isinstance(cursor, str) or cursor in window.cursors):
             raise UnreadableBodyError("a page that leads to no next one")
@@ -335,8 +335,15 @@ def _times_of(events: list[Any]) -> list[str]:
     return [at or first for at in times]
 
 
+def _field(event: Any, name: str) -> Any:
+    """A member of an event, be it a record, an object of the API, or something else."""
+    if isinstance(event, Record):
+        return event[name]
+    return event.get(name) if isinstance(event, dict) else None
+
+
 def _time_of(event: Any) -> str | None:
-    value = event.get("created_at") if isinstance(event, dict) else None
+    value = _field(event, "created_at")
     try:
         return canonical_time(value) if isinstance(value, str) else None
     except ValueError:

@@ -9,10 +9,13 @@ and one STATE, however many deployments there are (design, section 4).
 from __future__ import annotations
 
 from abc import abstractmethod
+from datetime import datetime, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from msgspec import UNSET
 from singer_sdk import Stream
+from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
@@ -25,17 +28,24 @@ from tap_compose.api.errors import (
     TokenRejectedError,
     UnreachableError,
 )
+from tap_compose.messages import record_lines
+from tap_compose.records import OddError, Record, RecordReader
 from tap_compose.report import Kind, StopRun
 from tap_compose.rows import MissingKeyError, Row, RowMaker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
+    from singer_sdk.metrics import Counter
     from singer_sdk.singerlib import Catalog
 
     from tap_compose.run import Run
+    from tap_compose.tap import TapCompose
+
+
+_NEVER_COLUMNS = ("_links", "_embedded")
+_TOP_LEVEL = 2
 
 
 class ComposeStream(Stream):
@@ -49,6 +59,7 @@ class ComposeStream(Stream):
         also_bare: Whether the list may stand outside ``_embedded`` too.
         also: Other names under which the API writes a field, by column.
         shared: Whether another stream asks for the same bodies.
+        given_columns: The key columns that the tap adds to the objects of the API.
 
     Args:
         tap: The tap.
@@ -60,12 +71,23 @@ class ComposeStream(Stream):
     also_bare: ClassVar[bool] = False
     also: ClassVar[Mapping[str, Sequence[str]]] = {}
     shared: ClassVar[bool] = False
+    given_columns: ClassVar[tuple[str, ...]] = ()
 
     # Streams with a bookmark keep it themselves: the SDK's own way costs a search through all
     # partitions per record, and may move a bookmark backwards.
     state_partitioning_keys = ()
 
-    def __init__(self, tap: Tap, run: Run) -> None:
+    asks_ahead: ClassVar[bool] = True
+    """Whether the stream's calls are known before it begins."""
+
+    next_stream: ComposeStream | None = None
+    """The stream whose first calls may be under way while this one's last rows are written."""
+
+    _counter: Counter
+    _line: Callable[[Any], bytes]
+    _tap: TapCompose
+
+    def __init__(self, tap: TapCompose, run: Run) -> None:
         super().__init__(tap)
         self.run = run
 
@@ -117,8 +139,118 @@ class ComposeStream(Stream):
     ) -> None:
         pass
 
+    @cached_property
+    def reader(self) -> RecordReader | None:
+        """What reads bodies that are as they should be; None if every one is read slowly."""
+        shapes_its_rows = type(self).row is not ComposeStream.row
+        if not self.is_plain or shapes_its_rows:
+            return None
+        keys = [name for name in self._declared.primary_keys if name not in self.given_columns]
+        try:
+            return RecordReader(self.schema, keys, next(iter(self.envelope), None))
+        except OddError:
+            return None
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether rows go out as they are, but for columns that are not selected.
+
+        Stream maps, flattening, a schema or a selection within columns that the catalog
+        brings, and the limit of ``--test`` are left to the SDK.
+        """
+        (first, *others) = self.stream_maps
+        return (
+            type(first) is SameRecordTransform
+            and not others
+            and not first.flattening_enabled
+            and self.ABORT_AT_RECORD_COUNT is None
+            and self.effective_schema["properties"] == self.schema["properties"]
+            and all(is_in for place, is_in in self.mask.items() if len(place) > _TOP_LEVEL)
+        )
+
+    @cached_property
+    def _deselected(self) -> list[str]:
+        return [name for name in self.schema["properties"] if not self.mask["properties", name]]
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Row]:
+        rows = self.fetched_rows(context)
+        if not self.is_plain:
+            yield from cast("Iterator[Row]", rows)  # without a reader there are no records
+            return
+        write_line, deselected = self._tap.message_writer.write_line, self._deselected
+        count = 0
+        for row in rows:
+            for name in (*deselected, *_NEVER_COLUMNS) if isinstance(row, Record) else ():
+                row[name] = UNSET
+            if deselected and isinstance(row, dict):
+                for name in deselected:
+                    del row[name]
+            write_line(self._line(row))
+            count += 1
+        self._counter.increment(count)
+
+    @override
+    def get_record_counter(self, **tags: Any) -> Counter:
+        self._counter = super().get_record_counter(**tags)
+        return self._counter
+
+    @cached_property
+    def answers(self) -> Answers[list[Any]]:
+        """The answers that hold the report, in the order of ``calls``."""
+        answers = self.run.client.get_many(self.calls())
+        following = self.next_stream
+        if following is not None:
+            answers.then(lambda: following.answers)
+        return answers
+
+    @abstractmethod
+    def calls(self) -> Iterator[Call[list[Any]]]:
+        """Name the calls that bring the report.
+
+        Yields:
+            The calls, each when there is room for its answer.
+        """
+
+    def _next_answer(self) -> list[Any] | ApiError | None:
+        try:
+            return next(self.answers, None)
+        except (TokenRejectedError, UnreachableError) as error:
+            raise StopRun(str(error)) from error
+
+    @abstractmethod
+    def fetched_rows(self, context: Context | None) -> Iterator[Row | Record]:
+        """Fetch the rows of a partition, or of the whole stream if it has none.
+
+        Args:
+            context: The partition.
+
+        Yields:
+            The rows. What stands between them, such as moving a bookmark, happens when the
+            ones before are written.
+        """
+
     def items(self, body: bytes) -> list[Any]:
         """Read a body.
+
+        Args:
+            body: The bytes of an answer.
+
+        Returns:
+            Records, or the objects that become rows.
+
+        Raises:
+            UnreadableBodyError: If the body is not what the endpoint promises.
+        """
+        if self.reader is not None:
+            try:
+                return list(self.reader.read(body))
+            except OddError:
+                pass
+        return self.objects(body)
+
+    def objects(self, body: bytes) -> list[Any]:
+        """Read a body whatever is odd about it.
 
         Args:
             body: The bytes of an answer.
@@ -134,27 +266,46 @@ class ComposeStream(Stream):
             return [hal.single(content)]
         return hal.embedded(content, *self.envelope, bare=self.also_bare)
 
-    def rows(self, items: Iterable[Any], given: Mapping[str, Any]) -> Iterator[Row]:
+    def rows(self, items: Iterable[Any], given: Mapping[str, Any]) -> Iterator[Row | Record]:
         """Make the rows of one answer, each key once.
 
         Args:
-            items: The objects of the API.
-            given: Columns that the objects lack.
+            items: Records, or objects of the API.
+            given: Columns that the items lack.
 
         Yields:
             The rows; an object without its id is reported instead.
         """
-        seen: set[tuple[Any, ...]] = set()
-        for item in items:
-            try:
-                row = self.row(item, given)
-            except MissingKeyError as error:
-                self.run.report.add(Kind.DROPPED, self.name, str(error), given.get("deployment_id"))
-                continue
-            key = tuple(row[name] for name in self._declared.primary_keys)
+        keys = self._declared.primary_keys
+        seen: set[Any] = set()
+        for row in self.made_rows(items, given):
+            key = row[keys[0]] if len(keys) == 1 else tuple([row[name] for name in keys])
             if key not in seen:
                 seen.add(key)
                 yield row
+
+    def made_rows(self, items: Iterable[Any], given: Mapping[str, Any]) -> Iterator[Row | Record]:
+        """Make the rows of one answer, a row for each item.
+
+        Args:
+            items: Records, or objects of the API.
+            given: Columns that the items lack.
+
+        Yields:
+            The rows; an object without its id is reported instead.
+        """
+        self._line = record_lines(self.name, self._stream_version, datetime.now(timezone.utc))
+        for item in items:
+            if isinstance(item, Record):
+                for name, value in given.items():
+                    item[name] = value
+                yield item
+                continue
+            try:
+                yield self.row(item, given)
+            except MissingKeyError as error:
+                place = given.get("deployment_id")
+                self.run.report.add(Kind.DROPPED, self.name, str(error), place)
 
     def row(self, item: Any, given: Mapping[str, Any]) -> Row:
         """Make one row; a stream with a column of its own making adds it here.
@@ -225,23 +376,29 @@ class AccountStream(ComposeStream):
     def _is_wanted(self) -> bool:
         return self.run.includes_account_level
 
-    def calls(self) -> Iterator[tuple[Mapping[str, Any], Call[list[Any]]]]:
-        """Name the calls that bring the report.
-
-        Yields:
-            For each call the columns that its body lacks, and the call.
-        """
-        yield {}, Call(self.path, self.items, shared=self.shared)
+    @override
+    def calls(self) -> Iterator[Call[list[Any]]]:
+        yield Call(self.path, self.items, shared=self.shared)
 
     @override
-    def get_records(self, context: Context | None) -> Iterator[Row]:
-        for given, call in self.calls():
-            try:
-                items = self.run.client.get(call)
-            except ApiError as error:
-                self.cannot(error)
-                continue
-            yield from self.rows(items, given)
+    def fetched_rows(self, context: Context | None) -> Iterator[Row | Record]:
+        for number, items in enumerate(iter(self._next_answer, None)):
+            if isinstance(items, ApiError):
+                self.cannot(items)
+            else:
+                yield from self.rows(items, self.given(number))
+
+    def given(self, number: int) -> Mapping[str, Any]:
+        """Tell which columns an answer lacks.
+
+        Args:
+            number: Its place among the calls.
+
+        Returns:
+            The columns.
+        """
+        del number
+        return {}
 
     @override
     def may_skip(self, error: ApiError) -> bool:
@@ -257,6 +414,8 @@ class AccountStream(ComposeStream):
 class DeploymentStream(ComposeStream):
     """A report that is asked for once per deployment."""
 
+    given_columns = ("deployment_id",)
+
     @cached_property
     def partitions(self) -> list[dict[str, Any]]:
         """The deployments that this run takes; empty, and reported, if they are unknown."""
@@ -269,32 +428,24 @@ class DeploymentStream(ComposeStream):
             return []
         return [{"deployment_id": each} for each in ids]
 
-    @cached_property
-    def answers(self) -> Answers[list[Any]]:
-        """The answers for all deployments, in the order of ``partitions``."""
-        return self.run.client.get_many(
-            Call(
-                hal.url_path(self.path, partition["deployment_id"]), self.items, shared=self.shared
-            )
-            for partition in self.partitions
-        )
+    @override
+    def calls(self) -> Iterator[Call[list[Any]]]:
+        for partition in self.partitions:
+            path = hal.url_path(self.path, partition["deployment_id"])
+            yield Call(path, self.items, shared=self.shared)
 
     @override
-    def get_records(self, context: Context | None) -> Iterator[Row]:
+    def fetched_rows(self, context: Context | None) -> Iterator[Row | Record]:
         if not context:  # there are no deployments
             return
         deployment_id = context["deployment_id"]
-        try:
-            items = next(self.answers)
-        except (TokenRejectedError, UnreachableError) as error:
-            self.cannot(error)
-            return
+        items = self._next_answer()
         if isinstance(items, ApiError):
             self.cannot(items, deployment_id)
-            return
-        yield from self.deployment_rows(items, deployment_id)
+        elif items is not None:
+            yield from self.deployment_rows(items, deployment_id)
 
-    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row]:
+    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row | Record]:
         """Make the rows of one deployment.
 
         Args:

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from tap_compose.api import hal
 from tap_compose.api.errors import ApiError
+from tap_compose.records import OddError, Record
 from tap_compose.streams.base import AccountStream, DeploymentStream
 from tap_compose.streams.columns import (
     boolean,
@@ -28,7 +29,7 @@ from tap_compose.streams.columns import (
 from tap_compose.times import canonical_time, time_text, time_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from singer_sdk import typing as th
 
@@ -97,7 +98,7 @@ class DeploymentDetails(DeploymentStream):
     )
 
     @override
-    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row]:
+    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row | Record]:
         yield from self.rows(items, {"id": deployment_id})
 
     @override
@@ -151,7 +152,7 @@ class DeploymentAlerts(DeploymentStream):
         return [{"summary": content.get("summary")}, *alerts]
 
     @override
-    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row]:
+    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row | Record]:
         summary, *alerts = items
         yield from self.rows(alerts, {"deployment_id": deployment_id, **summary})
 
@@ -298,51 +299,39 @@ class DeploymentRecipes(DeploymentStream):
         return {each["context"]["deployment_id"]: each for each in partitions}
 
     @override
-    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row]:
-        rows = self._one_per_id(self.rows_of(items, deployment_id))
+    def items(self, body: bytes) -> list[Any]:
+        if self.reader is not None:
+            try:
+                return _with_parts(self.reader.read(body), self.reader.parts)
+            except OddError:
+                pass
+        return _with_parts(self.objects(body), _parts_of)
+
+    @override
+    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row | Record]:
         is_incremental = self.replication_method == "INCREMENTAL"
         since = self._since(deployment_id) if is_incremental else self.run.settings.start_date
-        for row in rows:
+        newest = ""
+        for row in self.rows(items, {"deployment_id": deployment_id}):
             updated_at = row["updated_at"]
-            if since is None or updated_at is None or updated_at >= since:
+            if updated_at is None or since is None or updated_at >= since:
                 yield row
+            newest = max(newest, updated_at or "")
         if is_incremental:
-            self._move_bookmark(deployment_id, rows)
+            self._move_bookmark(deployment_id, newest)
 
-    def rows_of(self, items: list[Any], deployment_id: str) -> Iterator[Row]:
-        """Make the rows of recipes and of the recipes inside them.
-
-        Args:
-            items: The recipes of an answer.
-            deployment_id: Their deployment.
-
-        Yields:
-            The rows, a recipe before its parts; an id may come more than once.
-        """
-        pending = [(item, None) for item in reversed(items)]
-        while pending:
-            item, parent_id = pending.pop()
-            for row in self.rows([item], {"deployment_id": deployment_id}):
-                row["parent_id"] = row["parent_id"] or parent_id
-                yield row
-            nested = item.get("_embedded") if isinstance(item, dict) else None
-            parts = nested.get("recipes") if isinstance(nested, dict) else None
-            if isinstance(parts, list):
-                inside = item.get("id") or parent_id
-                pending += [(part, inside) for part in reversed(parts)]
-
-    @staticmethod
-    def _one_per_id(rows: Iterable[Row]) -> list[Row]:
-        """Of two copies the later counts, and what is known of the parent stays."""
-        found: dict[str, Row] = {}
-        for row in rows:
-            other = found.setdefault(row["id"], row)
-            if other is not row:
-                parent_id = row["parent_id"] or other["parent_id"]
-                if (row["updated_at"] or "") > (other["updated_at"] or ""):
-                    other.update(row)
-                other["parent_id"] = parent_id
-        return list(found.values())
+    @override
+    def rows(self, items: Iterable[Any], given: Mapping[str, Any]) -> Iterator[Row | Record]:
+        """Of two copies the later one counts, and what is known of its parent stays."""
+        found: dict[str, Row | Record] = {}
+        for row in self.made_rows(items, given):
+            other = found.get(row["id"])
+            if other is not None:
+                row["parent_id"] = other["parent_id"] = other["parent_id"] or row["parent_id"]
+                if (row["updated_at"] or "") <= (other["updated_at"] or ""):
+                    continue
+            found[row["id"]] = row
+        yield from found.values()
 
     def _since(self, deployment_id: str) -> str | None:
         """The time from which on a deployment's recipes are wanted; None for all of them."""
@@ -354,8 +343,7 @@ class DeploymentRecipes(DeploymentStream):
         since = time_text(time_value(canonical_time(bookmark)) - lookback)
         return max(since, start_date or since)
 
-    def _move_bookmark(self, deployment_id: str, rows: list[Row]) -> None:
-        newest = max((row["updated_at"] or "" for row in rows), default="")
+    def _move_bookmark(self, deployment_id: str, newest: str) -> None:
         newest = min(newest, self.run.started)
         state = self._bookmarks.get(deployment_id)
         if state is None:
@@ -460,6 +448,31 @@ class DeploymentWhitelist(DeploymentStream):
         text("description", "What the entry is for."),
         text("ip", "The address or network, as CIDR."),
     )
+
+
+def _with_parts(recipes: list[Any], parts_of: Callable[[Any], list[Any]]) -> list[Any]:
+    """Put the parts of each recipe behind it, with their parent's id if they have none."""
+    flat: list[Any] = []
+    pending = recipes[::-1]
+    while pending:
+        recipe = pending.pop()
+        flat.append(recipe)
+        parts = parts_of(recipe)
+        for part in parts:
+            if isinstance(part, (dict, Record)) and not _parent_of(part):
+                part["parent_id"] = recipe["id"] if isinstance(recipe, Record) else recipe.get("id")
+        pending += parts[::-1]
+    return flat
+
+
+def _parent_of(recipe: Any) -> Any:
+    return recipe["parent_id"] if isinstance(recipe, Record) else recipe.get("parent_id")
+
+
+def _parts_of(recipe: Any) -> list[Any]:
+    nested = recipe.get("_embedded") if isinstance(recipe, dict) else None
+    parts = nested.get("recipes") if isinstance(nested, dict) else None
+    return parts if isinstance(parts, list) else []
 
 
 def _with_web_ui(item: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -82,7 +82,7 @@ class DatabaseVersions(AccountStream):
 
     @override
     def items(self, body: bytes) -> list[Any]:
-        return list(self._versions(super().items(body)))
+        return list(self._versions(self.objects(body)))
 
     @staticmethod
     def _versions(applications: list[Any]) -> Iterator[Any]:
