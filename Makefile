@@ -1,5 +1,6 @@
 # make demo   the tap against a local Compose API into JSONL files
 # make test   lint, types and tests
+# make bench  the tap beside others and beside the floor; takes half an hour
 # make docs   write anew what is generated from the code: catalog, meltano.yml, README's tables
 # make lock   choose new versions of everything that is installed here
 # Each sets up the environments that it needs; all it takes is Python 3.10 to 3.13 and PyPI.
@@ -10,7 +11,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-annotate --no-header
 
-.PHONY: demo test docs lock clean
+.PHONY: demo test bench docs lock clean
 
 demo: .venv/.ready .venvs/target-jsonl/.ready
 	$(BIN)/compose-sandbox demo --target .venvs/target-jsonl/bin/target-jsonl
@@ -20,6 +21,9 @@ test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: .venv/.ready .venvs/benchmarks/.ready
+	$(BIN)/python -m benchmarks.compare
 
 docs: .venv/.ready
 	$(BIN)/python -m tests.documents

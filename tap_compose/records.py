@@ -44,23 +44,34 @@ class RecordReader:
         schema: The stream's JSON Schema.
         keys: The key properties that the bodies must bring.
         envelope: The name of the list in ``_embedded``; None if the body is one bare object.
+        nested: Whether the objects may hold such a list of their own, see ``parts``.
 
     Raises:
         OddError: If the schema has a column that no typed decoder reads exactly.
     """
 
-    def __init__(self, schema: dict[str, Any], keys: Sequence[str], envelope: str | None) -> None:
+    def __init__(
+        self,
+        schema: dict[str, Any],
+        keys: Sequence[str],
+        envelope: str | None,
+        *,
+        nested: bool = False,
+    ) -> None:
         columns = schema["properties"]
         fields: list[tuple[str, Any, Any]] = [
             (name, _type_of(column) | None, None) for name, column in columns.items()
         ]
-        fields += [(name, msgspec.Raw | UnsetType, UNSET) for name in ("_links", "_embedded")]
+        fields.append(("_links", msgspec.Raw | UnsetType, UNSET))
+        if nested and envelope is not None:
+            inside = msgspec.defstruct("Inside", [(envelope, list[msgspec.Raw], [])])
+            fields.append(("_embedded", inside | UnsetType, UNSET))
         record = msgspec.defstruct("Row", fields, bases=(Record,), forbid_unknown_fields=True)
         body: Any = record
         if envelope is not None:
             entries = msgspec.defstruct("Embedded", [(envelope, list[record])])  # type: ignore[valid-type]
             body = msgspec.defstruct("Body", [("_embedded", entries)])
-            self._decode_part = msgspec.json.Decoder(entries, float_hook=Decimal).decode
+            self._decode_part = msgspec.json.Decoder(record, float_hook=Decimal).decode
         self._decode = msgspec.json.Decoder(body, float_hook=Decimal).decode
         self._envelope = envelope
         self._times = [name for name in columns if columns[name].get("format") == "date-time"]
@@ -100,31 +111,35 @@ class RecordReader:
             record: A record that ``read`` or this made.
 
         Returns:
-            The records in it.
+            The records in it, which it holds no longer.
 
         Raises:
             OddError: If something about them is odd.
         """
         inside = record["_embedded"]
-        if inside is UNSET:
+        record["_embedded"] = UNSET
+        raw = getattr(inside, str(self._envelope)) if inside is not UNSET else None
+        if not raw:
             return []
         try:
-            parts: list[Record] = getattr(self._decode_part(inside), str(self._envelope))
+            parts: list[Any] = [self._decode_part(each) for each in raw]
             self._check(parts)
         except (ValueError, RecursionError):
             raise OddError from None
         return parts
 
     def _check(self, records: list[Record]) -> None:
-        times, keys = self._times, self._keys
-        for record in records:
-            for name in keys:
+        for name in self._keys:
+            for record in records:
                 if not record[name]:
                     raise ValueError(name)
-            for name in times:
+        for name in self._times:
+            for record in records:
                 value = record[name]
                 if value is not None and not is_canonical(value):
                     record[name] = canonical_time(value)
+        for record in records:
+            record["_links"] = UNSET
 
 
 def _type_of(schema: dict[str, Any]) -> Any:

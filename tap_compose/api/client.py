@@ -67,6 +67,7 @@ class Call(Generic[T]):
         params: Query parameters, unescaped.
         follow: The call for the page after a result, or None after the last one.
         shared: Whether later calls of the same path take this call's body.
+        about: Whatever the caller wants to find beside the outcome.
     """
 
     path: str
@@ -74,6 +75,7 @@ class Call(Generic[T]):
     params: Mapping[str, str] = field(default_factory=dict)
     follow: Callable[[T], Call[T] | None] | None = None
     shared: bool = False
+    about: Any = None
 
 
 class BearerAuth(requests.auth.AuthBase):
@@ -155,13 +157,13 @@ class Client:
         Raises:
             ApiError: If there was no usable answer.
         """
-        answers: Answers[T] = self.get_many([call])
+        answers: Answers[T | ApiError] = self.get_many([call])
         result = next(answers)
         if isinstance(result, ApiError):
             raise result
         return result
 
-    def get_many(self, calls: Iterable[Call[T]]) -> Answers[T]:
+    def get_many(self, calls: Iterable[Call[T]]) -> Answers[T | ApiError]:
         """Get the answers to many calls, each call for itself.
 
         Args:
@@ -170,19 +172,20 @@ class Client:
         Returns:
             An iterator over one result or error for each call, in the order of the calls.
         """
-        return Answers(self, calls, _only, ahead=2 * self.max_concurrency)
+        return Answers(self, calls, _lone, ahead=2 * self.max_concurrency, in_order=True)
 
-    def walk_many(self, calls: Iterable[Call[T]]) -> Answers[list[T]]:
+    def walk_many(self, calls: Iterable[Call[T]]) -> Answers[tuple[Any, list[T] | ApiError]]:
         """Get the answers to many calls and to all calls that follow from them.
 
         Args:
-            calls: The first call of each walk; taken from as there is room.
+            calls: The first call of each walk. An iterator that is exhausted is asked again
+                after each walk, so what a walk finds may lead to further ones.
 
         Returns:
-            An iterator over a list of results, page by page, or an error, for each walk, in
-            the order of the calls.
+            An iterator over the walks as they end: what each first call is about, and its
+            results page by page, or why it broke off.
         """
-        return Answers(self, calls, list, ahead=self.max_concurrency)
+        return Answers(self, calls, _walked, ahead=self.max_concurrency, in_order=False)
 
     def close(self) -> None:
         """Start no further request, now or later; those in flight are not waited for."""
@@ -201,19 +204,18 @@ class Client:
         if task.outcome is not None:
             self._settle(task, walk)
 
-    def _wait_for(self, walk: _Walk) -> None:
-        """Work off whatever comes back until this walk is done."""
-        while not walk.done:
-            task = self._pool.take_done()
-            if isinstance(task.outcome, TransientError) and task.tries <= self._max_retries:
-                self._retry(task, task.outcome)
-                continue
-            if isinstance(task.outcome, UnauthorizedError):
-                task.outcome = self._judged(task, task.outcome)
-            if isinstance(task.outcome, ApiError):
-                self._may_go_on(task.outcome)
-            for waiting in task.walks:
-                self._settle(task, waiting)
+    def _advance(self) -> None:
+        """Wait for the next thing that comes back and work it off."""
+        task = self._pool.take_done()
+        if isinstance(task.outcome, TransientError) and task.tries <= self._max_retries:
+            self._retry(task, task.outcome)
+            return
+        if isinstance(task.outcome, UnauthorizedError):
+            task.outcome = self._judged(task, task.outcome)
+        if isinstance(task.outcome, ApiError):
+            self._may_go_on(task.outcome)
+        for walk in task.walks:
+            self._settle(task, walk)
 
     def _settle(self, task: _Task, walk: _Walk) -> None:
         """Hand a final outcome to a walk; the body of a lone call is read when it is taken."""
@@ -361,17 +363,19 @@ class Answers(Generic[T]):
     Args:
         client: Who fetches.
         calls: The calls.
-        finish: Makes what is handed out from the results of one walk.
+        finish: Makes what is handed out of a walk.
         ahead: How many walks may be under way or waiting to be taken.
+        in_order: Whether they are handed out in the order of the calls, or as they end.
     """
 
     def __init__(
         self,
         client: Client,
         calls: Iterable[Call[Any]],
-        finish: Callable[[list[Any]], T],
+        finish: Callable[[_Walk], T],
         *,
         ahead: int,
+        in_order: bool,
     ) -> None:
         self.requests = 0
         self.retries = 0
@@ -379,6 +383,7 @@ class Answers(Generic[T]):
         self._calls: Iterator[Call[Any]] | None = iter(calls)
         self._finish = finish
         self._ahead = ahead
+        self._in_order = in_order
         self._walks: deque[_Walk] = deque()
         self._next: Callable[[], Answers[Any]] | None = None
 
@@ -395,29 +400,40 @@ class Answers(Generic[T]):
         """Iterate over the answers."""
         return self
 
-    def __next__(self) -> T | ApiError:
+    def __next__(self) -> T:
         """Wait for the next answer.
 
         Returns:
-            The result of the next call, or why there is none.
+            The result of a call, or why there is none.
 
         Raises:
             TokenRejectedError: If the API accepts the token nowhere.
             UnreachableError: If there is no API at this address.
         """
-        self._fill(self._ahead)
-        if not self._walks:
-            raise StopIteration
-        walk = self._walks[0]
-        self._client._wait_for(walk)  # noqa: SLF001
-        while walk.body is not None:
-            body, walk.body = walk.body, None
-            self._client._read(body, walk)  # noqa: SLF001
-            self._client._wait_for(walk)  # noqa: SLF001
-        self._walks.popleft()
+        while True:
+            self._fill(self._ahead)
+            if not self._walks:
+                raise StopIteration
+            walk = self._walks[0]
+            if not self._in_order:
+                walk = next((each for each in self._walks if each.done), walk)
+            if not walk.done:
+                self._client._advance()  # noqa: SLF001
+            elif walk.body is not None:
+                body, walk.body = walk.body, None
+                self._client._read(body, walk)  # noqa: SLF001
+            else:
+                break
+        self._walks.remove(walk)
         self.requests += walk.requests
         self.retries += walk.retries
-        return walk.error if walk.error is not None else self._finish(walk.results)
+        return self._finish(walk)
+
+    def poll(self) -> None:
+        """Work off what has come back meanwhile, and send what there is room for."""
+        while self._client._pool.has_done():  # noqa: SLF001
+            self._client._advance()  # noqa: SLF001
+            self._fill(self._ahead)
 
     def close(self) -> None:
         """Ask for nothing more."""
@@ -430,12 +446,11 @@ class Answers(Generic[T]):
         while self._calls is not None and len(self._walks) < room:
             call = next(self._calls, None)
             if call is None:
-                self._calls = None
                 break
-            walk = _Walk(call)
+            walk = _Walk(call, about=call.about)
             self._walks.append(walk)
             self._client._submit(walk)  # noqa: SLF001
-        if self._calls is None and self._next is not None and len(self._walks) < room:
+        if self._next is not None and len(self._walks) < room:
             self._next()._fill(room - len(self._walks))  # noqa: SLF001
 
 
@@ -444,6 +459,7 @@ class _Walk:
     """A call, the calls that followed from it so far, and what came of them."""
 
     call: Call[Any]
+    about: Any
     results: list[Any] = field(default_factory=list)
     error: ApiError | None = None
     body: _Task | None = None
@@ -498,6 +514,10 @@ class _Pool:
         """Wait for a task that has its outcome."""
         return self._done.get()
 
+    def has_done(self) -> bool:
+        """Tell whether ``take_done`` would not wait."""
+        return not self._done.empty()
+
     def close(self) -> None:
         """Start no further task."""
         with self._changed:
@@ -544,8 +564,12 @@ class _Pool:
             self._changed.notify()
 
 
-def _only(results: list[T]) -> T:
-    return results[0]
+def _lone(walk: _Walk) -> Any:
+    return walk.error if walk.error is not None else walk.results[0]
+
+
+def _walked(walk: _Walk) -> tuple[Any, Any]:
+    return walk.about, walk.error if walk.error is not None else walk.results
 
 
 def _dead(refusal: UnauthorizedError) -> TokenRejectedError:

@@ -113,7 +113,7 @@ class EventLog:
         self._prefix = f"{Random(f'{size.seed}/events').getrandbits(32):08x}"
         self._account_id = account_id
         self._deployment_ids = deployment_ids or [None]  # type: ignore[list-item]
-        self.times = _event_times(Random(f"{size.seed}/event times"), size.events)
+        self.times = event_times(Random(f"{size.seed}/event times"), size.events)
         self._written: dict[int, bytes] = {}
 
     def __len__(self) -> int:
@@ -214,7 +214,7 @@ class EventLog:
         return written
 
 
-def _event_times(random: Random, events: int) -> list[int]:
+def event_times(random: Random, events: int) -> list[int]:
     """Milliseconds: a steady trickle, quiet months, and bursts within a second or an instant."""
     first, last = int(OPENED.timestamp() * 1000), int(NOW.timestamp() * 1000) - 60_000
     quiet = int(datetime(2016, 8, 1, tzinfo=timezone.utc).timestamp() * 1000)

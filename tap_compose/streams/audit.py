@@ -8,7 +8,6 @@ newest event to its oldest and written in ascending order, and after each the bo
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -48,9 +47,11 @@ NARROWEST = timedelta(seconds=10)
 FIRST_EVENT = "2010-01-01T00:00:00.000Z"
 """No event is older: the service began in 2010."""
 
+WIDEST = timedelta(days=366 * 20)
+"""A wider window is no better: there are no older events."""
+
 _MARGIN = timedelta(seconds=1)
 _TICK = timedelta(milliseconds=1)
-_WIDEST = timedelta(days=366 * 20)
 
 
 class AuditEvents(AccountStream):
@@ -86,11 +87,19 @@ class AuditEvents(AccountStream):
 
     @override
     def fetched_rows(self, context: Context | None) -> Iterator[Row | Record]:
-        start, end = self._times()
+        plan = Plan(*self._times(), at_once=self.run.client.max_concurrency)
+        walks = self.run.client.walk_many(map(self._first_page, plan))
         try:
-            for window in self._windows(Span(start, end)):
-                yield from self.rows(window.events(), {})
-                self._move_bookmark(window)
+            for window, outcome in walks:
+                if isinstance(outcome, ApiError):
+                    window.error = outcome
+                plan.finish(window)
+                for whole in plan.take():
+                    if whole.error is not None:
+                        raise whole.error
+                    yield from self.rows(whole.events(), {})
+                    self._move_bookmark(whole)
+                    walks.poll()
         except ApiError as error:
             self.cannot(error)
 
@@ -130,19 +139,6 @@ class AuditEvents(AccountStream):
             self.stream_state["replication_key_value"] = newest
             self._tap.state_writer.write_state(self.tap_state)
 
-    def _windows(self, span: Span) -> Iterator[Window]:
-        """Fetch a span of time in windows and hand them out in ascending order."""
-        cutter = _Cutter(span)
-        for pages in self.run.client.walk_many(map(self._first_page, cutter)):
-            window = cutter.under_way.popleft()
-            if isinstance(pages, ApiError):
-                raise pages
-            rest = window.split()
-            if rest is not None:
-                yield from self._windows(rest)
-            cutter.learn(window, rest)
-            yield window
-
     def _first_page(self, window: Window) -> Call[Page]:
         params = {
             "limit": str(PAGE),
@@ -156,7 +152,8 @@ class AuditEvents(AccountStream):
             return None if window.ends_with(page) else self._page(window, params)
 
         cursor = {"cursor": window.cursor} if window.cursor else {}
-        return Call(self.path, partial(self._read_page, window), {**params, **cursor}, follow)
+        read = partial(self._read_page, window)
+        return Call(self.path, read, {**params, **cursor}, follow, about=window)
 
     def _read_page(self, window: Window, body: bytes) -> Page:
         events = self.items(body)
@@ -184,14 +181,16 @@ class Page:
     is_last: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class Span:
-    """Time to be fetched.
+    """Time that is still to be cut into windows.
 
     Attributes:
         start: The first instant, a canonical time.
         end: The instant after the last.
-        width: How wide its windows should be; None while nothing is known of it.
+        width: How wide the next window should be; None for all of it.
+        is_guess: Whether that is a guess, not drawn from the events nearby: then the window is
+            given up for narrower ones after a few pages.
         cursor: An event at ``end`` or later up to which everything is known already.
         known: The known events that belong to the span, newest first.
     """
@@ -199,8 +198,47 @@ class Span:
     start: str
     end: str
     width: timedelta | None = None
+    is_guess: bool = True
     cursor: str | None = None
     known: tuple[tuple[str, Any], ...] = ()
+
+    def cut(self, at_once: int) -> Window:
+        """Take the first window off the span, or all of it if what is left would be narrow.
+
+        Args:
+            at_once: How many windows can be fetched at once. Towards the end of the span they
+                get narrower, so that all of these are busy to the last.
+
+        Returns:
+            The window.
+        """
+        start, end = time_value(self.start), time_value(self.end)
+        until = self.end
+        if self.width is not None:
+            width = max(min(self.width, (end - start) / at_once), self.width / 5, NARROWEST)
+            if end - start > width + NARROWEST:
+                until = time_text(start + width)
+        is_last = until == self.end
+        window = Window(
+            self.start,
+            until,
+            most_pages=PROBE_PAGES if self.is_guess else MOST_PAGES,
+            cursor=self.cursor if is_last else None,
+            known=self.known if is_last else (),
+        )
+        self.start = until
+        return window
+
+    def learn(self, window: Window) -> None:
+        """Choose the width of the next windows by what the one before them held."""
+        if self.width is None:
+            return
+        self.is_guess = not len(window)
+        if self.is_guess:
+            self.width = min(2 * self.width, WIDEST)
+        else:
+            factor = min(max(USUAL_EVENTS / len(window), 1 / 8), 8)
+            self.width = min(max(window.width * factor, NARROWEST), WIDEST)
 
 
 class Window:
@@ -212,6 +250,10 @@ class Window:
         most_pages: After so many pages it ends early, if it can.
         cursor: The event after which to begin; None to begin at the end.
         known: Events of the window that stand before the cursor, newest first.
+
+    Attributes:
+        is_finished: Whether no further page is to be fetched.
+        error: Why it could not be fetched.
     """
 
     def __init__(
@@ -232,6 +274,8 @@ class Window:
         self._pages = 0
         self._events = list(known)
         self._is_whole = False
+        self.is_finished = False
+        self.error: ApiError | None = None
 
     def __len__(self) -> int:
         """Count the events."""
@@ -270,8 +314,10 @@ class Window:
         known = [each for each in self._events if each[0] == oldest]
         del self._events[-len(known) :]
         width = (time_value(newest) - time_value(oldest)) * (USUAL_EVENTS / count)
-        width = min(max(width, NARROWEST), _WIDEST)
-        return Span(start, self.start, width, self.cursor, tuple(known))
+        width = min(max(width, NARROWEST), WIDEST)
+        return Span(
+            start, self.start, width, is_guess=False, cursor=self.cursor, known=tuple(known)
+        )
 
     @property
     def newest(self) -> str | None:
@@ -283,47 +329,66 @@ class Window:
         return (event for _, event in reversed(self._events))
 
 
-class _Cutter:
-    """Cuts a span into windows as they are wanted, wider or narrower as events are found."""
+class Plan:
+    """What is to be fetched, is being fetched, and waits to be written, in order of time.
 
-    def __init__(self, span: Span) -> None:
-        self.under_way: deque[Window] = deque()
-        self._span = span
-        self._width = span.width
+    Iterating gives the window to be fetched next: the earliest one, unless so many wait already
+    that only what holds them up is wanted. Exhausted, it may have more after the next window.
+
+    Args:
+        start: The first instant, a canonical time.
+        end: The instant after the last.
+        at_once: How many windows can be fetched at once.
+    """
+
+    def __init__(self, start: str, end: str, *, at_once: int) -> None:
+        self._line: list[Span | Window] = [Span(start, end)] if start < end else []
+        self._at_once = at_once
+        self._most_held = 2 * at_once
 
     def __iter__(self) -> Iterator[Window]:
-        start, end = time_value(self._span.start), time_value(self._span.end)
-        while start < end:
-            until = end
-            if self._width is not None and end - start > self._width + NARROWEST:
-                until = start + self._width
-            window = Window(
-                time_text(start),
-                time_text(until),
-                most_pages=PROBE_PAGES if self._width is None else MOST_PAGES,
-                cursor=self._span.cursor if until == end else None,
-                known=self._span.known if until == end else (),
-            )
-            self.under_way.append(window)
-            yield window
-            start = until
+        """Iterate over the windows to be fetched."""
+        return self
 
-    def learn(self, window: Window, rest: Span | None) -> None:
-        """Choose the width of the next windows by what one held.
+    def __next__(self) -> Window:
+        """Give the window to be fetched next."""
+        held = 0
+        for place, part in enumerate(self._line):
+            if isinstance(part, Span):
+                if held >= self._most_held:
+                    break
+                window = part.cut(self._at_once)
+                self._line[place : place + (part.start >= part.end)] = [window]
+                return window
+            held += part.is_finished
+        raise StopIteration
 
-        Args:
-            window: The window.
-            rest: What had to be split off it.
-        """
-        if self._width is None:
+    def finish(self, window: Window) -> None:
+        """Take note that a window was fetched, or could not be."""
+        window.is_finished = True
+        place = self._line.index(window)
+        if window.error is not None:  # nothing later can be written
+            del self._line[place + 1 :]
             return
-        if rest is not None and rest.width is not None:
-            self._width = rest.width
-        elif not len(window):
-            self._width = min(2 * self._width, _WIDEST)
-        else:
-            factor = min(max(USUAL_EVENTS / len(window), 1 / 8), 8)
-            self._width = min(max(window.width * factor, NARROWEST), _WIDEST)
+        rest = window.split()
+        if rest is not None:
+            self._line.insert(place, rest)
+        for span in self._line[place + 1 :]:
+            if isinstance(span, Span):
+                if rest is not None and span.width is not None:
+                    span.width, span.is_guess = rest.width, False
+                else:
+                    span.learn(window)
+                break
+
+    def take(self) -> Iterator[Window]:
+        """Take the windows that can be written: finished, and none before them missing."""
+        while self._line:
+            first = self._line[0]
+            if isinstance(first, Span) or not first.is_finished:
+                return
+            del self._line[0]
+            yield first
 
 
 def _times_of(events: list[Any]) -> list[str]:

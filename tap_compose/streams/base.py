@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from tap_compose.tap import TapCompose
 
 
-_NEVER_COLUMNS = ("_links", "_embedded")
 _TOP_LEVEL = 2
 
 
@@ -60,6 +59,7 @@ class ComposeStream(Stream):
         also: Other names under which the API writes a field, by column.
         shared: Whether another stream asks for the same bodies.
         given_columns: The key columns that the tap adds to the objects of the API.
+        nested: Whether objects hold further ones of their kind.
 
     Args:
         tap: The tap.
@@ -72,6 +72,7 @@ class ComposeStream(Stream):
     also: ClassVar[Mapping[str, Sequence[str]]] = {}
     shared: ClassVar[bool] = False
     given_columns: ClassVar[tuple[str, ...]] = ()
+    nested: ClassVar[bool] = False
 
     # Streams with a bookmark keep it themselves: the SDK's own way costs a search through all
     # partitions per record, and may move a bookmark backwards.
@@ -147,7 +148,8 @@ class ComposeStream(Stream):
             return None
         keys = [name for name in self._declared.primary_keys if name not in self.given_columns]
         try:
-            return RecordReader(self.schema, keys, next(iter(self.envelope), None))
+            envelope = next(iter(self.envelope), None)
+            return RecordReader(self.schema, keys, envelope, nested=self.nested)
         except OddError:
             return None
 
@@ -181,10 +183,10 @@ class ComposeStream(Stream):
         write_line, deselected = self._tap.message_writer.write_line, self._deselected
         count = 0
         for row in rows:
-            for name in (*deselected, *_NEVER_COLUMNS) if isinstance(row, Record) else ():
-                row[name] = UNSET
-            if deselected and isinstance(row, dict):
-                for name in deselected:
+            for name in deselected:
+                if isinstance(row, Record):
+                    row[name] = UNSET
+                else:
                     del row[name]
             write_line(self._line(row))
             count += 1
@@ -196,7 +198,7 @@ class ComposeStream(Stream):
         return self._counter
 
     @cached_property
-    def answers(self) -> Answers[list[Any]]:
+    def answers(self) -> Answers[list[Any] | ApiError]:
         """The answers that hold the report, in the order of ``calls``."""
         answers = self.run.client.get_many(self.calls())
         following = self.next_stream

@@ -266,6 +266,7 @@ class DeploymentRecipes(DeploymentStream):
     envelope = ("recipes",)
     primary_keys = ("id",)
     replication_key = "updated_at"
+    nested = True
     also: ClassVar = {"status_detail": ("status_details",)}
     schema = schema(
         key("id", "The recipe's id."),

@@ -1,0 +1,298 @@
+"""Runs every case against every contender, side by side, and writes RESULTS.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
+
+from tap_compose.sandbox.account import Size, event_times
+from tap_compose.streams import STREAMS
+from tap_compose.times import time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+NAMES = [str(vars(each)["name"]) for each in STREAMS]
+CHILDREN = [
+    each for each in NAMES if each.startswith("deployment_") and each != "deployment_health"
+]
+WORKERS = 16
+PEER = ROOT / ".venvs/benchmarks/bin/python"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is to be fetched, and how far away it is.
+
+    Attributes:
+        name: In words.
+        streams: The streams.
+        deployments: How many deployments.
+        events: How many audit events.
+        recipes: How many recipes per deployment.
+        latency: Seconds before each answer.
+        repeats: How often the fast contenders run; the slow ones run once.
+        at_least: How many times faster than stock, tuned stock and dlt the tap should be.
+        at_most: How many times the floor's time it may take.
+    """
+
+    name: str
+    streams: list[str]
+    deployments: int
+    events: int
+    recipes: int
+    latency: float
+    repeats: int
+    at_least: tuple[float, float, float]
+    at_most: float
+
+
+CASES = [
+    Case("200 × 13 calls, 50 ms", CHILDREN, 200, 0, 10, 0.05, 3, (20, 12, 2), 1.25),
+    Case("200 × 13 calls, no latency", CHILDREN, 200, 0, 10, 0.0, 5, (20, 4, 2), 1.5),
+    Case(
+        "100,000 recipes in one body", ["deployment_recipes"], 1, 0, 100_000, 0, 5, (8, 5, 2), 1.6
+    ),
+    Case("100,000 events, 50 ms", ["audit_events"], 0, 100_000, 0, 0.05, 3, (12, 10, 8), 1.3),
+    Case("1,000,000 events", ["audit_events"], 0, 1_000_000, 0, 0.0, 3, (8, 5, 2), 1.5),
+]
+
+
+@dataclass
+class Measure:
+    """The runs of one contender on one case."""
+
+    seconds: list[float] = field(default_factory=list)
+    megabytes: float = 0.0
+    output: float = 0.0
+    messages: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+@contextmanager
+def served(case: Case) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """Run the sandbox beside the contenders; gives environment and deployment ids."""
+    arguments = {
+        "deployments": case.deployments,
+        "events": case.events,
+        "recipes": case.recipes,
+        "latency": case.latency,
+    }
+    options = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.server", *options], stdout=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        url, token, *ids = process.stdout.readline().decode().split()
+        try:
+            yield (
+                {
+                    **os.environ,
+                    "TAP_COMPOSE_API_URL": url,
+                    "TAP_COMPOSE_API_TOKEN": token,
+                    "TAP_COMPOSE_MAX_CONCURRENCY": str(WORKERS),
+                    "LOGLEVEL": "WARNING",
+                },
+                ids,
+            )
+        finally:
+            process.kill()
+
+
+def described(case: Case) -> list[dict[str, Any]]:
+    """What the floor has to know of the streams, so that it need not load the SDK."""
+    return [
+        {
+            "name": vars(each)["name"],
+            "path": each.path,
+            "envelope": next(iter(each.envelope), ""),
+            "columns": list(each.schema["properties"]),
+        }
+        for each in cast("Any", STREAMS)
+        if vars(each)["name"] in case.streams
+    ]
+
+
+def windows(case: Case) -> list[tuple[str, str]]:
+    """Windows of equal numbers of events, which only somebody who knows them can cut."""
+    if not case.events:
+        return []
+    times = event_times(Random(f"{Size.seed}/event times"), case.events)
+    parts = WORKERS * max(1, case.events // (WORKERS * 12_500))
+    cuts = [times[each * len(times) // parts] for each in range(parts)] + [times[-1] + 1]
+    return list(
+        pairwise(time_text(datetime.fromtimestamp(cut / 1000, timezone.utc)) for cut in cuts)
+    )
+
+
+def contenders(case: Case, folder: Path, env: dict[str, str], ids: list[str]) -> dict[str, Any]:
+    """The command of each contender, by name."""
+    catalog = folder / "catalog.json"
+    discovered = subprocess.run(
+        [sys.executable, "-m", "tap_compose", "--discover"],
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        env=env,
+    )
+    content = json.loads(discovered.stdout)
+    for entry in content["streams"]:
+        for metadata in entry["metadata"]:
+            if not metadata["breadcrumb"]:
+                metadata["metadata"]["selected"] = entry["tap_stream_id"] in case.streams
+    catalog.write_text(json.dumps(content))
+    config = folder / "config.json"
+    config.write_text(
+        json.dumps(
+            {
+                "api_url": env["TAP_COMPOSE_API_URL"],
+                "api_token": env["TAP_COMPOSE_API_TOKEN"],
+                "streams": case.streams,
+            }
+        )
+    )
+    stock = [sys.executable, "-m", "benchmarks.stock", "--config", str(config)]
+    work = folder / "work.json"
+    work.write_text(json.dumps({"streams": described(case), "ids": ids, "windows": windows(case)}))
+    floor = [sys.executable, "benchmarks/floor.py"]
+    return {
+        "tap-compose": [
+            sys.executable,
+            "-m",
+            "tap_compose",
+            "--config",
+            "ENV",
+            "--catalog",
+            catalog,
+        ],
+        "floor, requests": [*floor, "requests", work],
+        "floor, http.client": [*floor, "http", work],
+        "sandbox's ceiling": [*floor, "fetch", work],
+        "dlt": [PEER, "benchmarks/peer.py", *case.streams],
+        "stock, tuned": [*stock, "--tuned"],
+        "stock": stock,
+    }
+
+
+SLOW = {"dlt", "stock, tuned", "stock"}
+
+
+def run(command: list[Any], env: dict[str, str], measure: Measure) -> None:
+    """Run a contender once, whole process, output to a file."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, stdout=out, stderr=err, env=env, cwd=ROOT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        measure.seconds.append(time.perf_counter() - begun)
+        measure.megabytes = max(measure.megabytes, usage.ru_maxrss / 1024)
+        if process.returncode:
+            err.seek(0)
+            raise RuntimeError(f"{command}: {err.read()[-2000:].decode()}")
+        measure.output = out.tell() / 1e6
+        out.seek(0)
+        measure.messages = Counter(
+            line[9 : line.index(b'"', 9)].decode() for line in out if line.startswith(b'{"type":"')
+        )
+
+
+def compare(case: Case, *, only_fast: bool) -> dict[str, Measure]:
+    """Run all contenders on a case, in turn."""
+    measures: dict[str, Measure] = {}
+    with tempfile.TemporaryDirectory() as name, served(case) as (env, ids):
+        commands = contenders(case, Path(name), env, ids)
+        run(commands["sandbox's ceiling"], env, Measure())  # the sandbox writes its bodies once
+        for turn in range(case.repeats):
+            for contender, command in commands.items():
+                if contender in SLOW and (turn or only_fast):
+                    continue
+                run(command, env, measures.setdefault(contender, Measure()))
+                print(
+                    f"{case.name}: {contender}: {measures[contender].seconds[-1]:.2f} s", flush=True
+                )
+    return measures
+
+
+def table(case: Case, measures: dict[str, Measure]) -> str:
+    """Write the results of a case down."""
+    ours = measures["tap-compose"]
+    wanted = dict(
+        zip(
+            ("stock", "stock, tuned", "dlt"),
+            (f"≥ {each:g} ×" for each in case.at_least),
+            strict=True,
+        )
+    )
+    wanted["floor, requests"] = f"≤ {case.at_most:g} × its time"
+    lines = [
+        f"## {case.name}",
+        "",
+        "| | seconds, median (runs) | its time / tap-compose's | wanted | peak MiB | output MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, measure in measures.items():
+        ratio = measure.median / ours.median
+        said = f"{ratio:.2f}"
+        if name == "floor, requests":
+            said += f" (tap-compose takes {1 / ratio:.2f} × its time)"
+        lines.append(
+            f"| {name} | {measure.median:.2f} ({len(measure.seconds)}) | {said} | "
+            f"{wanted.get(name, '')} | {measure.megabytes:.0f} | {measure.output:.1f} |"
+        )
+    messages = ", ".join(f"{count:,} {kind}" for kind, count in sorted(ours.messages.items()))
+    stock = measures.get("stock")
+    if stock is not None:
+        said = ", ".join(f"{count:,} {kind}" for kind, count in sorted(stock.messages.items()))
+        messages += f"; stock: {said}"
+    return "\n".join([*lines, "", f"tap-compose's messages: {messages}", ""])
+
+
+def main() -> None:
+    """Run what the arguments say; without any, everything."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only-fast", action="store_true", help="leave stock and dlt out")
+    parser.add_argument("--case", type=int, action="append", help="a case by number, from 0")
+    options = parser.parse_args()
+    packages = ("singer-sdk", "requests", "msgspec", "starlette", "uvicorn")
+    parts = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`: whole processes, start-up included, one after the other beside a "
+        "sandbox in a process of its own, 16 requests at most in flight, output to a file.",
+        "",
+        f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, "
+        + ", ".join(f"{each} {version(each)}" for each in packages)
+        + ".",
+        "",
+    ]
+    for number, case in enumerate(CASES):
+        if options.case is None or number in options.case:
+            parts.append(table(case, compare(case, only_fast=options.only_fast)))
+            print(parts[-1], flush=True)
+    if options.case is None and not options.only_fast:
+        (ROOT / "benchmarks/RESULTS.md").write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The sandbox for a benchmark, in a process of its own: flat recipes, nothing to skip."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.server import Sandbox
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class BenchmarkAccount(Account):
+    """An account whose every deployment can be read."""
+
+    leaving = None
+
+    def _recipes(self, deployment_id: str, place: int, random: Random) -> dict[str, Any]:
+        body = super()._recipes(deployment_id, place, random)
+        for recipe in body["_embedded"]["recipes"]:
+            recipe["_embedded"]["recipes"] = []
+        return body
+
+
+def main() -> None:
+    """Serve until killed; print the port."""
+    parser = argparse.ArgumentParser()
+    for name in ("deployments", "events", "recipes"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--latency", type=float, required=True)
+    options = parser.parse_args()
+    account = BenchmarkAccount(Size(options.deployments, options.events, options.recipes))
+    with Sandbox(account=account, latency=options.latency) as sandbox:
+        print(sandbox.url, sandbox.token, *account.deployment_ids, flush=True)
+        sandbox.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The fast way and the SDK's way write the same messages, whatever the API answers."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+from contextlib import redirect_stdout
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tap_compose.api.errors import UnreadableBodyError
+from tap_compose.records import Record
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.streams.base import DeploymentStream
+from tap_compose.tap import TapCompose
+from tests.contract import FIELDS
+from tests.tap_runs import catalog_of, config_for, sync
+from tests.test_rows import JSON
+
+CONFIG = {"api_token": "t", "api_url": "http://127.0.0.1:9", "include_connection_strings": True}
+ACCOUNT = Account(Size(deployments=3, events=8, recipes=4))
+DEPLOYMENT = ACCOUNT.deployment_ids[0]
+
+
+@cache
+def _body(stream: str) -> Any:
+    """A body of the sandbox's for a stream."""
+    if stream == "account_users":
+        return ACCOUNT.account_level[f"/accounts/{ACCOUNT.id}/users"]
+    if stream == "audit_events":
+        events = [ACCOUNT.events.event_at(each) for each in range(7, -1, -1)]
+        return {"_embedded": {"audit_events": events}}
+    if stream == "database_versions":
+        return ACCOUNT.account_level["/databases"]
+    if not stream.startswith("deployment_"):
+        return ACCOUNT.account_level[f"/{stream}"]
+    name = stream.removeprefix("deployment_").replace("health", "alerts").replace("details", "")
+    return ACCOUNT.resource(DEPLOYMENT, name)
+
+
+def _written(stream_name: str, body: bytes, *, is_plain: bool) -> list[Any]:
+    tap = TapCompose(config=dict(CONFIG), catalog=_CATALOG(stream_name))
+    stream: Any = tap.streams[stream_name]
+    stream.__dict__["is_plain"] = is_plain
+    stream.__dict__["partitions"] = [{"deployment_id": DEPLOYMENT}]
+    tap.run.__dict__["all_deployment_ids"] = [DEPLOYMENT]
+
+    def fetched_rows(_context: Any) -> Any:
+        items = stream.items(body)
+        if isinstance(stream, DeploymentStream):
+            return stream.deployment_rows(items, DEPLOYMENT)
+        return stream.rows(items, {"account_id": "a"} if stream.given_columns else {})
+
+    stream.fetched_rows = fetched_rows
+    out = io.TextIOWrapper(io.BytesIO())
+    with redirect_stdout(out):
+        stream.sync()
+        tap.message_writer.flush()
+    messages = [
+        json.loads(line, parse_float=Decimal) for line in out.buffer.getvalue().splitlines()
+    ]
+    for message in messages:
+        if message["type"] == "RECORD":
+            assert message.pop("time_extracted")
+    return messages + [gap.reason for gap in tap.run.report.gaps]
+
+
+_CATALOG = cache(catalog_of)
+
+
+@pytest.mark.parametrize("stream", sorted(FIELDS))
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_both_ways_write_the_same(stream: str, data: Any) -> None:
+    body = copy.deepcopy(_body(stream))
+    for _ in range(data.draw(st.integers(0, 2))):
+        _change_somewhere(body, data)
+    raw = json.dumps(body, default=float).encode()
+    try:
+        slow = _written(stream, raw, is_plain=False)
+    except UnreadableBodyError:
+        with pytest.raises(UnreadableBodyError):
+            _written(stream, raw, is_plain=True)
+        return
+    assert _written(stream, raw, is_plain=True) == slow
+
+
+def _change_somewhere(value: Any, data: Any) -> None:
+    """Replace, remove or add something in a place of a body."""
+    while True:
+        places = list(value) if isinstance(value, dict) else list(range(len(value)))
+        if not places:
+            return
+        place = data.draw(st.sampled_from(places))
+        inner = value[place]
+        if isinstance(inner, (dict, list)) and inner and data.draw(st.integers(0, 3)):
+            value = inner
+            continue
+        match data.draw(st.integers(0, 3)):
+            case 0:
+                del value[place]
+            case 1 if isinstance(value, dict):
+                value[data.draw(st.sampled_from(["plan", "_links", "_embedded"]))] = data.draw(JSON)
+            case 2 if isinstance(value, list):
+                value.append(copy.deepcopy(inner))
+            case _:
+                value[place] = data.draw(JSON)
+        return
+
+
+@pytest.mark.parametrize("stream", ["audit_events", "deployment_recipes", "deployment_backups"])
+def test_what_the_sandbox_says_takes_the_fast_way(stream: str) -> None:
+    tap = TapCompose(config=dict(CONFIG))
+    tap_stream: Any = tap.streams[stream]
+    items = tap_stream.items(json.dumps(_body(stream)).encode())
+    assert items
+    assert all(isinstance(each, Record) for each in items)
+
+
+def test_a_stream_map_is_applied(sandbox: Any) -> None:
+    maps = {"audit_events": {"email": None, "who": "md5(str(email))"}}
+    output = sync(config_for(sandbox, stream_maps=maps), streams=["audit_events"])
+    rows = output.rows["audit_events"]
+    assert len(rows) == 1500
+    assert all("email" not in row and len(row["who"]) == 32 for row in rows)
+
+
+def test_a_stream_map_can_take_a_stream_away(sandbox: Any) -> None:
+    output = sync(config_for(sandbox, stream_maps={"__else__": None}), streams=["audit_events"])
+    assert output.rows == {}
+    assert output.status == 0
+
+
+def test_flattening_is_applied(sandbox: Any) -> None:
+    flattening = {"flattening_enabled": True, "flattening_max_depth": 1}
+    config = config_for(sandbox, include_connection_strings=True, **flattening)
+    output = sync(config, streams=["deployment_details"])
+    assert all("connection_strings__direct" in row for row in output.rows["deployment_details"])
+
+
+def test_a_part_of_a_column_can_be_deselected(sandbox: Any) -> None:
+    catalog = catalog_of("deployment_details")
+    for entry in catalog["streams"]:
+        for metadata in entry["metadata"]:
+            if metadata["breadcrumb"][-1:] == ["direct"]:
+                metadata["metadata"]["selected"] = False
+    config = config_for(sandbox, include_connection_strings=True)
+    rows = sync(config, catalog=catalog).rows["deployment_details"]
+    assert all("direct" not in row["connection_strings"] for row in rows)
+    assert all("cli" in row["connection_strings"] for row in rows)
