@@ -29,6 +29,18 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
     def __init__(self) -> None:
         self._lines: list[bytes] = []
         self._size = 0
+        self._is_busy = False
+        self._stop: StopRun | None = None
+
+    def stop(self, why: StopRun) -> None:
+        """End the run from a signal handler, but never within a line.
+
+        Args:
+            why: What is raised, at once or after the block that is being written.
+        """
+        if not self._is_busy:
+            raise why
+        self._stop = why
 
     @override
     def serialize_message(self, message: Message) -> bytes:
@@ -62,6 +74,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         """
         if not self._lines:
             return
+        self._is_busy = True
         self._lines.append(b"")
         block = b"\n".join(self._lines)
         self._lines, self._size = [], 0
@@ -72,6 +85,11 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             # What Python still holds for stdout would fail once more at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise StopRun("the target has stopped reading: see its own messages") from None
+        finally:
+            self._is_busy = False
+        if self._stop is not None:
+            why, self._stop = self._stop, None
+            raise why
 
 
 def record_lines(stream: str, version: int | None, extracted: datetime) -> Callable[[Any], bytes]:

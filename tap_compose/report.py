@@ -1,10 +1,16 @@
-"""What a run could not do, and what its exit status is."""
+"""What a run brought, what it could not do, and what its exit status is."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 from enum import Enum
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 logger = logging.getLogger("tap-compose")
 
@@ -16,7 +22,12 @@ class StopRun(BaseException):
 
     Args:
         reason: Why, one line for a person.
+        status: The exit status.
     """
+
+    def __init__(self, reason: str, status: int = 1) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class Kind(Enum):
@@ -41,12 +52,14 @@ class Gap:
         stream: The stream's name, or None for the run as a whole.
         reason: Why, one line for a person.
         deployment_id: The deployment, if it concerns one.
+        is_gone: Whether it is missing because it no longer exists.
     """
 
     kind: Kind
     stream: str | None
     reason: str
     deployment_id: str | None = None
+    is_gone: bool = False
 
     def __str__(self) -> str:
         """Name the place and the reason."""
@@ -55,30 +68,66 @@ class Gap:
             for part in (self.stream, self.deployment_id and f"deployment {self.deployment_id}")
             if part
         )
-        return f"{self.kind.value}: {place}: {self.reason}" if place else self.reason
+        return ": ".join(part for part in (self.kind.value, place, self.reason) if part)
 
 
+@dataclass
+class Tally:
+    """What a stream cost and brought.
+
+    Attributes:
+        rows: Rows written, before any stream map.
+        requests: Requests sent for it, retries included.
+        retries: Requests that were sent again.
+        began: When its sync began, monotonic seconds; None if it never did.
+        ended: When its sync ended.
+    """
+
+    rows: int = 0
+    requests: int = 0
+    retries: int = 0
+    began: float | None = None
+    ended: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long its sync took."""
+        return 0.0 if self.began is None else self.ended - self.began
+
+
+@dataclass
 class Report:
-    """Collects the gaps of one run and says each of them once."""
+    """Collects what one run brought and what it did not; says each gap once.
 
-    def __init__(self) -> None:
-        self.gaps: list[Gap] = []
+    Attributes:
+        gaps: What is missing.
+        tallies: What each stream brought and cost, by name.
+        began: When the run began, monotonic seconds.
+        requests: All requests of the run, those for shared lists and probes included.
+    """
 
-    def add(
-        self, kind: Kind, stream: str | None, reason: str, deployment_id: str | None = None
-    ) -> None:
+    gaps: list[Gap] = field(default_factory=list)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    began: float = field(default_factory=monotonic)
+    requests: int = 0
+
+    def tally(self, stream: str) -> Tally:
+        """The tally of a stream, to be counted up."""
+        return self.tallies.setdefault(stream, Tally())
+
+    def add(self, gap: Gap) -> None:
         """Note a gap and log it: a skip as a warning, the others as errors.
 
         Args:
-            kind: What became of it.
-            stream: The stream's name, or None for the run as a whole.
-            reason: Why, one line for a person.
-            deployment_id: The deployment, if it concerns one.
+            gap: What is missing.
         """
-        gap = Gap(kind, stream, reason, deployment_id)
         self.gaps.append(gap)
-        level = logging.WARNING if kind is Kind.SKIPPED else logging.ERROR
+        level = logging.WARNING if gap.kind is Kind.SKIPPED else logging.ERROR
         logger.log(level, "%s", gap)
+
+    def gaps_of(self, stream: str, kind: Kind | None = None) -> list[Gap]:
+        """The gaps of a stream, all of them or those of a kind."""
+        return [gap for gap in self.gaps if gap.stream == stream and kind in {None, gap.kind}]
 
     def exit_status(self, *, fail_on_skip: bool) -> int:
         """Tell how the run ends.
@@ -91,16 +140,90 @@ class Report:
         """
         return int(any(fail_on_skip or gap.kind is not Kind.SKIPPED for gap in self.gaps))
 
-    def log_summary(self) -> None:
-        """Say in one line whether the output is whole, and name what is missing from it."""
-        if not self.gaps:
-            logger.info("complete: everything that was asked for went out")
+    def verdict(self, stopped: str | None) -> str:
+        """Say in one line whether the output is whole.
+
+        Args:
+            stopped: Why the run ended early, or None if it did not.
+
+        Returns:
+            The line.
+        """
+        rows = sum(tally.rows for tally in self.tallies.values())
+        counts = [
+            f"{count} {kind.value}"
+            for kind in Kind
+            if (count := sum(gap.kind is kind for gap in self.gaps))
+        ]
+        if stopped is not None:
+            state = f"stopped early: {stopped}"
+        elif self.exit_status(fail_on_skip=False):
+            state = f"incomplete: {', '.join(counts)}"
+        else:
+            state = f"complete but for {counts[0]}" if counts else "complete"
+        return (
+            f"{state}; {rows:,} rows of {len(self.tallies)} streams by {self.requests:,} requests "
+            f"in {monotonic() - self.began:.1f} s"
+        )
+
+    def show(self, stopped: str | None = None) -> None:
+        """Sum the run up: as a table where a person looks on, otherwise as log lines.
+
+        Args:
+            stopped: Why the run ended early, or None if it did not.
+        """
+        if sys.stderr.isatty():
+            lines = [*self._table(), *self._named(), self.verdict(stopped)]
+            sys.stderr.write("\n".join(["", *lines, ""]))
             return
+        for stream, tally in self.tallies.items():
+            counts = self._counts(stream, tally)
+            said = ", ".join(f"{value} {name}" for name, value in counts.items())
+            logger.info("summary of %s: %s", stream, said, extra={"summary": {stream: counts}})
+        for line in self._named():
+            logger.warning("%s", line)
+        is_whole = stopped is None and not self.exit_status(fail_on_skip=False)
+        logger.log(logging.INFO if is_whole else logging.ERROR, "%s", self.verdict(stopped))
+
+    def _counts(self, stream: str, tally: Tally) -> dict[str, float]:
+        return {
+            "rows": tally.rows,
+            "requests": tally.requests,
+            "retries": tally.retries,
+            **{kind.value: len(self.gaps_of(stream, kind)) for kind in Kind},
+            "seconds": round(tally.seconds, 2),
+        }
+
+    def _table(self) -> list[str]:
+        """Stream by stream, what it brought and cost."""
+        rows: list[list[str]] = []
+        for stream, tally in self.tallies.items():
+            counts = self._counts(stream, tally)
+            rows.append([stream, *(f"{value:,}" if value else "-" for value in counts.values())])
+        head = ["stream", *self._counts("", Tally())]
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        return [
+            "  ".join(
+                part.ljust(width) if place == 0 else part.rjust(width)
+                for place, (part, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in [head, *rows]
+        ]
+
+    def _named(self) -> list[str]:
+        """What is missing: a line for each kind, deployment by deployment."""
+        lines = []
         for kind in Kind:
-            places = [gap for gap in self.gaps if gap.kind is kind]
+            places: dict[str, list[str]] = {}
+            for gap in self.gaps:
+                if gap.kind is kind:
+                    place = gap.deployment_id and f"deployment {gap.deployment_id}"
+                    places.setdefault(place or "account", []).append(gap.stream or gap.reason)
             if places:
-                logger.warning("%d %s: %s", len(places), kind.value, "; ".join(map(_place, places)))
+                said = "; ".join(f"{each}: {_listed(what)}" for each, what in places.items())
+                lines.append(f"{kind.value}: {said}")
+        return lines
 
 
-def _place(gap: Gap) -> str:
-    return " ".join(part for part in (gap.stream, gap.deployment_id) if part) or gap.reason
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))

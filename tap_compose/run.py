@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tap_compose.api import hal
 from tap_compose.api.client import Call, Client
 from tap_compose.api.errors import ApiError
-from tap_compose.report import Kind, Report
+from tap_compose.report import Gap, Kind, Report
 from tap_compose.settings import Settings
 from tap_compose.times import time_text
 
@@ -28,12 +28,14 @@ class Run:
     Attributes:
         config: The settings as the user gave them; read when something is first wanted, since
             discovery works without any.
-        report: What could not be done.
+        report: What was and what could not be done.
+        lists_are_whole: Whether every account and deployment in the lists had an id.
         started: When the run began, as a canonical time: no bookmark is ever later.
     """
 
     config: Mapping[str, Any]
     report: Report = field(default_factory=Report)
+    lists_are_whole: bool = True
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
 
     @cached_property
@@ -57,6 +59,7 @@ class Run:
         """Ask the API for nothing more."""
         if "client" in self.__dict__:
             self.client.close()
+            self.report.requests = self.client.requests_sent
 
     @property
     def includes_account_level(self) -> bool:
@@ -83,11 +86,8 @@ class Run:
         chosen = self.settings.deployment_ids
         if chosen is not None:
             for unknown in sorted(set(chosen) - set(ids)):
-                self.report.add(
-                    Kind.SKIPPED,
-                    None,
-                    f"skipped: deployment_ids names {unknown}, which the account does not have",
-                )
+                reason = f"deployment_ids names {unknown}, which the account does not have"
+                self.report.add(Gap(Kind.SKIPPED, None, reason))
             ids = [each for each in ids if each in set(chosen)]
         shard = self.settings.deployment_shard
         return [each for each in ids if shard.holds(each)] if shard else ids
@@ -97,8 +97,10 @@ class Run:
             items = self.client.get(Call(path, partial(_embedded, name), shared=True))
         except ApiError as error:
             return error
-        ids = (item.get("id") for item in items if isinstance(item, dict))
-        return list(dict.fromkeys(each for each in ids if isinstance(each, str) and each))
+        ids = [item.get("id") if isinstance(item, dict) else None for item in items]
+        known = [each for each in ids if isinstance(each, str) and each]
+        self.lists_are_whole &= len(known) == len(ids)
+        return list(dict.fromkeys(known))
 
 
 def _embedded(name: str, body: bytes) -> list[Any]:

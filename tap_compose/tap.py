@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
 from itertools import pairwise
@@ -17,7 +20,7 @@ from singer_sdk.helpers.capabilities import (
     PluginCapabilities,
     TapCapabilities,
 )
-from singer_sdk.singerlib import Catalog
+from singer_sdk.singerlib import Catalog, StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
@@ -36,11 +39,16 @@ from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     import click
     from singer_sdk.plugin_base import _ConfigInput
 
     from tap_compose.streams.base import ComposeStream
+
+
+_LONGEST_STOP = 5.0
+"""Seconds from a signal to the exit, whatever the target does."""
 
 
 class TapCompose(Tap):
@@ -55,6 +63,7 @@ class TapCompose(Tap):
     config_jsonschema = deepcopy(SETTINGS_SCHEMA)
     message_writer_class = MessageWriter
     message_writer: MessageWriter
+    _is_stopping = False
 
     # No BATCH: in singer-sdk 0.54.9 a batch file holds deselected columns too.
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
@@ -145,17 +154,33 @@ class TapCompose(Tap):
         return self._reported(self.write_schemas if schema else self.run_connection_test)
 
     def _reported(self, work: Callable[[], object]) -> int:
+        """Do something, hand out what it wrote, and sum it up."""
+        stopped: str | None = None
+        status = 0
         try:
-            work()
-        except StopRun as stop:
-            self.logger.error("%s", stop)  # noqa: TRY400
-            return 1
-        finally:
-            self.run.close()
+            try:
+                work()
+            finally:
+                self.run.close()
             self.message_writer.flush()
+        except StopRun as stop:
+            stopped, status = str(stop), stop.status
+            with suppress(StopRun):  # the target may be what is gone
+                self.write_message(StateMessage(value=self.state))
         report = self.run.report
-        report.log_summary()
-        return report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
+        report.show(stopped)
+        return status or report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        status = 128 + signum
+        # A target that no longer reads would keep us for ever.
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(status))
+        signal.setitimer(signal.ITIMER_REAL, _LONGEST_STOP)
+        self.message_writer.stop(StopRun(f"received {signal.Signals(signum).name}", status))
 
     @classmethod
     @override
@@ -250,6 +275,10 @@ TapCompose.append_builtin_config(TapCompose.config_jsonschema)
 
 def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
     """Refuse a state that this tap cannot have written, rather than use half of it."""
+    if state.get("type") == "STATE" and isinstance(state.get("value"), dict):
+        state = state["value"]  # the whole message, as some targets print it
+    if state and "bookmarks" not in state:
+        raise SettingsError("the state has no bookmarks: it is none that this tap writes")
     bookmarks = state.get("bookmarks", {})
     if not isinstance(bookmarks, dict):
         raise SettingsError("the state's bookmarks must be an object")
@@ -272,4 +301,7 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the tap as a command."""
-    TapCompose.cli()
+    try:
+        TapCompose.cli()
+    except StopRun as stop:  # a signal before the sync had begun
+        sys.exit(stop.status)

@@ -148,6 +148,7 @@ def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
     [
         ("{", "is not valid JSON"),
         ("[]", "must hold a JSON object"),
+        ('{"audit_events": "2018-01-01"}', "the state has no bookmarks"),
         ('{"bookmarks": []}', "the state's bookmarks must be an object"),
         ('{"bookmarks": {"audit_events": 3}}', "the state of audit_events is none that"),
         (
@@ -248,7 +249,7 @@ def test_a_wrong_token(tmp_path: Path, sandbox: Sandbox) -> None:
     output = command("--config", path)
     assert output.status == 1
     (line,) = _complaints(output)
-    assert line.startswith("the API refuses this api_token (HTTP 401 Unauthorized: invalid_token)")
+    assert line.startswith("stopped early: the API refuses this api_token (HTTP 401 Unauthorized")
     assert "Account > API Tokens" in line
     assert "mistyped-token" not in output.stderr
     assert sandbox.log.paths == ["/accounts"]
@@ -262,9 +263,9 @@ def test_nobody_listening(tmp_path: Path) -> None:
     output = command("--config", path)
     assert output.status == 1
     (line,) = _complaints(output)
-    assert line == (
-        f"no connection to 127.0.0.1:{port}; nothing answers at 127.0.0.1:{port}: "
-        "check api_url and the network"
+    assert line.startswith(
+        f"stopped early: no connection to 127.0.0.1:{port}; nothing answers at 127.0.0.1:{port}: "
+        "check api_url and the network; 0 rows"
     )
 
 

@@ -99,6 +99,9 @@ class BearerAuth(requests.auth.AuthBase):
 class Client:
     """One session for a whole run.
 
+    Attributes:
+        max_concurrency: Most requests in flight at once.
+
     Args:
         url: Base URL without a slash at its end.
         token: The bearer token.
@@ -131,7 +134,7 @@ class Client:
         self._shared: dict[str, _Task] = {}
 
         session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=max_concurrency)
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=max_concurrency + 1)
         session.mount("https://", adapter)
         session.mount("http://", adapter)
         request = requests.Request("GET", url, auth=BearerAuth(token))
@@ -144,6 +147,11 @@ class Client:
         self._adapter = session.get_adapter(url)
 
         self._pool = _Pool(self._attempt, max_concurrency)
+
+    @property
+    def requests_sent(self) -> int:
+        """How many requests were sent so far, but for the probes of the token."""
+        return self._pool.sent
 
     def get(self, call: Call[T]) -> T:
         """Get one answer.
@@ -493,6 +501,7 @@ class _Pool:
         self._lowered = 0.0
         self._not_before = 0.0
         self._busy = 0
+        self.sent = 0
         self._threads = 0
         self._closed = False
         self._order = itertools.count()
@@ -547,6 +556,7 @@ class _Pool:
                         if not task.call.shared and all(walk.cancelled for walk in task.walks):
                             continue
                         self._busy += 1
+                        self.sent += 1
                         return task
                 self._changed.wait(wait)
         return None

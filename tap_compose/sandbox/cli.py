@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
     sys.exit(f"compose-sandbox needs {error.name}: pip install 'tap-compose[sandbox]'")
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.demo import run_demo
+from tap_compose.sandbox.faults import KINDS, Fault
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,7 +36,37 @@ def _sizes(command: F) -> F:
         command = click.option(name, default=default, type=kind, show_default=True, help=what)(
             command
         )
-    return command
+    command = click.option(
+        "--fault-streak",
+        default=0,
+        type=click.IntRange(0),
+        help="How often in a row the same request is struck at most; without limit if 0.",
+    )(command)
+    return click.option(
+        "--faults",
+        multiple=True,
+        callback=_parsed,
+        metavar="KIND[:RATE[:PATH]]",
+        help=f"Misbehave. Kinds: {', '.join(KINDS)}, or an HTTP status. May be repeated.",
+    )(command)
+
+
+def _parsed(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> Any:
+    try:
+        return [Fault.parse(text) for text in texts]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _sandbox(port: int = 0, **options: Any) -> Sandbox:
+    sizes = {name: options[name] for name in ("deployments", "events", "recipes", "seed")}
+    return Sandbox(
+        Size(**sizes),
+        port=port,
+        latency=options["latency"],
+        faults=options["faults"],
+        streak=options["fault_streak"],
+    )
 
 
 @click.group()
@@ -46,12 +77,10 @@ def main() -> None:
 @main.command()
 @click.option("--port", default=8080, type=click.IntRange(0, 65535), show_default=True)
 @_sizes
-def serve(
-    port: int, deployments: int, events: int, recipes: int, seed: int, latency: float
-) -> None:
+def serve(port: int, **options: Any) -> None:
     """Serve until interrupted; print the URL and the token."""
     try:
-        sandbox = Sandbox(Size(deployments, events, recipes, seed), port=port, latency=latency)
+        sandbox = _sandbox(port, **options)
     except OSError as error:
         raise click.ClickException(f"port {port}: {error.strerror}") from None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -66,14 +95,12 @@ def serve(
 @main.command(context_settings={"ignore_unknown_options": True})
 @_sizes
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(
-    command: tuple[str, ...], deployments: int, events: int, recipes: int, seed: int, latency: float
-) -> None:
+def run(command: tuple[str, ...], **options: Any) -> None:
     """Run COMMAND with the sandbox beside it, and exit as it does.
 
     COMMAND finds the address and the token in TAP_COMPOSE_API_URL and TAP_COMPOSE_API_TOKEN.
     """
-    with Sandbox(Size(deployments, events, recipes, seed), latency=latency) as sandbox:
+    with _sandbox(**options) as sandbox:
         try:
             process = subprocess.Popen(command, env={**os.environ, **_environment(sandbox)})  # noqa: S603
         except OSError as error:
@@ -91,17 +118,9 @@ def run(
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True
 )
-def demo(
-    target: str,
-    output: Path,
-    deployments: int,
-    events: int,
-    recipes: int,
-    seed: int,
-    latency: float,
-) -> None:
+def demo(target: str, output: Path, **options: Any) -> None:
     """Load the whole account into JSONL files and show what arrived."""
-    with Sandbox(Size(deployments, events, recipes, seed), latency=latency) as sandbox:
+    with _sandbox(**options) as sandbox:
         sys.exit(run_demo({**os.environ, **_environment(sandbox)}, target, output))
 
 

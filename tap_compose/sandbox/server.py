@@ -12,8 +12,10 @@ from typing_extensions import Self
 
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.app import PREFIX, make_app
+from tap_compose.sandbox.faults import Fault, Faults
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 _LONGEST_START = 30.0
@@ -27,6 +29,7 @@ class Sandbox:
         url: The base URL for the setting ``api_url``.
         token: The token for the setting ``api_token``.
         log: The requests that came in.
+        faults: What strikes them.
 
     Args:
         size: How much there is in the account.
@@ -34,6 +37,8 @@ class Sandbox:
         port: The port, or 0 for a free one.
         latency: Seconds before each answer.
         inclusive_bounds: Whether the bounds of ``/audit_events`` include their instant.
+        faults: How it misbehaves.
+        streak: How often in a row a fault strikes the same request at most; 0 for no limit.
     """
 
     def __init__(
@@ -44,12 +49,15 @@ class Sandbox:
         port: int = 0,
         latency: float = 0.0,
         inclusive_bounds: bool = True,
+        faults: Sequence[Fault] = (),
+        streak: int = 0,
     ) -> None:
         self.account = account or Account(size)
         self.token = f"sandbox-token-{self.account.size.seed:08d}"
         app, self.log = make_app(
             self.account, self.token, latency=latency, inclusive_bounds=inclusive_bounds
         )
+        self.faults = Faults(app, faults, seed=self.account.size.seed, streak=streak, prefix=PREFIX)
         # asyncio turns Nagle's algorithm off only where the protocol is named, and without that
         # every second answer waits 40 ms for an acknowledgement.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -57,7 +65,9 @@ class Sandbox:
         self._socket.bind(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}{PREFIX}"
         self._server = uvicorn.Server(
-            uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
+            uvicorn.Config(
+                self.faults if faults else app, log_level="error", access_log=False, lifespan="off"
+            )
         )
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="sandbox", daemon=True

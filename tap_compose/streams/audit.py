@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_compose.api.client import Call
@@ -77,14 +78,6 @@ class AuditEvents(AccountStream):
         free_form("data", "Further particulars, which differ by event. May be personal."),
     )
 
-    @property
-    def bookmark(self) -> str | None:
-        """The time of the newest event written so far, from the state; None without one."""
-        if self.replication_method == "FULL_TABLE":
-            return None
-        value = self.stream_state.get("replication_key_value")
-        return canonical_time(value) if isinstance(value, str) else None
-
     @override
     def fetched_rows(self, context: Context | None) -> Iterator[Row | Record]:
         plan = Plan(*self._times(), at_once=self.run.client.max_concurrency)
@@ -102,22 +95,20 @@ class AuditEvents(AccountStream):
                     walks.poll()
         except ApiError as error:
             self.cannot(error)
+        finally:
+            tally = self.run.report.tally(self.name)
+            tally.requests, tally.retries = walks.requests, walks.retries
 
     def _times(self) -> tuple[str, str]:
         """The time that this run fetches, from its first instant to the one after its last."""
         settings = self.run.settings
-        bookmark = self.bookmark
+        bookmark = None
+        if self.replication_method == REPLICATION_INCREMENTAL:
+            bookmark = self.bookmark_in(self.stream_state, self.name)
         start = settings.start_date or FIRST_EVENT
         end = min(settings.end_date or self.run.started, self.run.started)
         if bookmark is None:
             return start, end
-        if bookmark > self.run.started:
-            self.logger.warning(
-                "the bookmark of %s, %s, lies in the future: nothing is fetched before that time "
-                "has come; start without this state to fetch again",
-                self.name,
-                bookmark,
-            )
         if settings.end_date and settings.end_date < bookmark:
             self.logger.warning(
                 "end_date %s is before the bookmark %s of %s: nothing is fetched",
@@ -132,11 +123,13 @@ class AuditEvents(AccountStream):
     def _move_bookmark(self, window: Window) -> None:
         """Note in the state that everything up to a window's newest event is written."""
         newest = window.newest
-        if self.replication_method == "FULL_TABLE" or newest is None:
+        if self.replication_method != REPLICATION_INCREMENTAL or newest is None:
             return
-        if newest > (self.bookmark or ""):
-            self.stream_state["replication_key"] = self.replication_key
-            self.stream_state["replication_key_value"] = newest
+        state = self.stream_state
+        is_other_key = state.get("replication_key") != self.replication_key
+        if is_other_key or newest > canonical_time(state["replication_key_value"]):
+            state["replication_key"] = self.replication_key
+            state["replication_key_value"] = newest
             self._tap.state_writer.write_state(self.tap_state)
 
     def _first_page(self, window: Window) -> Call[Page]:
@@ -345,6 +338,7 @@ class Plan:
         self._line: list[Span | Window] = [Span(start, end)] if start < end else []
         self._at_once = at_once
         self._most_held = 2 * at_once
+        self._reach = 2 * at_once
 
     def __iter__(self) -> Iterator[Window]:
         """Iterate over the windows to be fetched."""
@@ -372,7 +366,7 @@ class Plan:
             return
         rest = window.split()
         if rest is not None:
-            self._line.insert(place, rest)
+            self._line[place:place] = self._divided(rest)
         for span in self._line[place + 1 :]:
             if isinstance(span, Span):
                 if rest is not None and span.width is not None:
@@ -380,6 +374,21 @@ class Plan:
                 else:
                     span.learn(window)
                 break
+
+    def _divided(self, rest: Span) -> list[Span]:
+        """Tell what lies near the events that were found from what may be years before them.
+
+        The density of events is known near them only. What lies further back is probed as a
+        whole: if it is empty, that costs one request.
+        """
+        if rest.width is None:
+            return [rest]
+        far = time_value(rest.end) - self._reach * rest.width
+        if far <= time_value(rest.start) + rest.width:
+            return [rest]
+        self._reach *= 2
+        begin, rest.start = rest.start, time_text(far)
+        return [Span(begin, rest.start), rest]
 
     def take(self) -> Iterator[Window]:
         """Take the windows that can be written: finished, and none before them missing."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from datetime import datetime, timezone
 from functools import cached_property
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from msgspec import UNSET
@@ -30,8 +31,9 @@ from tap_compose.api.errors import (
 )
 from tap_compose.messages import record_lines
 from tap_compose.records import OddError, Record, RecordReader
-from tap_compose.report import Kind, StopRun
+from tap_compose.report import Gap, Kind, StopRun
 from tap_compose.rows import MissingKeyError, Row, RowMaker
+from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -85,6 +87,7 @@ class ComposeStream(Stream):
     """The stream whose first calls may be under way while this one's last rows are written."""
 
     _counter: Counter
+    _version: int | None = None
     _line: Callable[[Any], bytes]
     _tap: TapCompose
 
@@ -122,9 +125,14 @@ class ComposeStream(Stream):
             self._input_schema = None
 
     @property
-    def _possible_methods(self) -> set[str]:
+    def _declared_replication_key(self) -> str | None:
         key = self._declared.replication_key
-        return {"FULL_TABLE", REPLICATION_INCREMENTAL} if isinstance(key, str) else {"FULL_TABLE"}
+        return key if isinstance(key, str) else None
+
+    @property
+    def _possible_methods(self) -> set[str]:
+        key = self._declared_replication_key
+        return {"FULL_TABLE", REPLICATION_INCREMENTAL} if key else {"FULL_TABLE"}
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
@@ -176,10 +184,25 @@ class ComposeStream(Stream):
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Row]:
-        rows = self.fetched_rows(context)
-        if not self.is_plain:
-            yield from cast("Iterator[Row]", rows)  # without a reader there are no records
-            return
+        tally = self.run.report.tally(self.name)
+        tally.began = tally.began or monotonic()
+        write = self._written if self.is_plain else self._counted
+        yield from write(self.fetched_rows(context))
+        if "answers" in self.__dict__:
+            tally.requests, tally.retries = self.answers.requests, self.answers.retries
+        tally.ended = monotonic()
+        if self._version is not None and context == self.last_context:
+            self._activate_version(self._version)
+
+    def _counted(self, rows: Iterator[Row | Record]) -> Iterator[Row]:
+        """Count rows on their way to the SDK; without a reader there are no records."""
+        tally = self.run.report.tally(self.name)
+        for row in cast("Iterator[Row]", rows):
+            tally.rows += 1
+            yield row
+
+    def _written(self, rows: Iterator[Row | Record]) -> Iterator[Row]:
+        """Write rows past the SDK; yields nothing."""
         write_line, deselected = self._tap.message_writer.write_line, self._deselected
         count = 0
         for row in rows:
@@ -191,6 +214,40 @@ class ComposeStream(Stream):
             write_line(self._line(row))
             count += 1
         self._counter.increment(count)
+        self.run.report.tally(self.name).rows += count
+        yield from ()
+
+    @property
+    def last_context(self) -> Context | None:
+        """The context of the last call of ``get_records``."""
+        return None
+
+    @property
+    @override
+    def emit_activate_version_messages(self) -> bool:
+        # An incremental stream that is read in full still begins at its start_date.
+        return super().emit_activate_version_messages and self._declared_replication_key is None
+
+    @override
+    def _write_activate_version_message(self, full_table_version: int) -> None:
+        # The SDK sends it before the first record: a run that died half-way would have told the
+        # target to drop rows that it never brought again. So it waits.
+        self._version = full_table_version
+
+    def _activate_version(self, version: int) -> None:
+        """Tell the target to drop older rows, if everything that exists was read."""
+        settings = self.run.settings
+        gaps = self.run.report.gaps_of(self.name)
+        is_all_gone = bool(gaps) and len(gaps) == len(self.partitions or [])
+        if (
+            all(gap.kind is Kind.SKIPPED and gap.is_gone for gap in gaps)
+            and not is_all_gone
+            and self.run.lists_are_whole
+            and settings.deployment_ids is None
+            and settings.deployment_shard is None
+            and self.ABORT_AT_RECORD_COUNT is None
+        ):
+            super()._write_activate_version_message(version)
 
     @override
     def get_record_counter(self, **tags: Any) -> Counter:
@@ -231,6 +288,37 @@ class ComposeStream(Stream):
             The rows. What stands between them, such as moving a bookmark, happens when the
             ones before are written.
         """
+
+    def bookmark_in(self, state: Mapping[str, Any], what: str) -> str | None:
+        """Read a bookmark; one in the future, or on another key, is reported.
+
+        Args:
+            state: Where it stands.
+            what: Whose bookmark it is, in words.
+
+        Returns:
+            The canonical time of the newest row that was written, None if nothing is known.
+        """
+        value = state.get("replication_key_value")
+        if not value:
+            return None
+        if state.get("replication_key", self.replication_key) != self.replication_key:
+            self.logger.warning(
+                "the bookmark of %s is on %s instead of %s and is not used",
+                what,
+                state["replication_key"],
+                self.replication_key,
+            )
+            return None
+        bookmark = canonical_time(value)
+        if bookmark > self.run.started:
+            self.logger.warning(
+                "the bookmark of %s, %s, lies in the future: nothing older comes until that time; "
+                "start without this state to fetch again",
+                what,
+                bookmark,
+            )
+        return bookmark
 
     def items(self, body: bytes) -> list[Any]:
         """Read a body.
@@ -307,7 +395,7 @@ class ComposeStream(Stream):
                 yield self.row(item, given)
             except MissingKeyError as error:
                 place = given.get("deployment_id")
-                self.run.report.add(Kind.DROPPED, self.name, str(error), place)
+                self.run.report.add(Gap(Kind.DROPPED, self.name, str(error), place))
 
     def row(self, item: Any, given: Mapping[str, Any]) -> Row:
         """Make one row; a stream with a column of its own making adds it here.
@@ -337,7 +425,8 @@ class ComposeStream(Stream):
         if isinstance(error, (TokenRejectedError, UnreachableError)):
             raise StopRun(str(error)) from error
         kind = Kind.SKIPPED if self.may_skip(error) else Kind.FAILED
-        self.run.report.add(kind, self.name, self.reason(error), deployment_id)
+        is_gone = isinstance(error, GoneError)
+        self.run.report.add(Gap(kind, self.name, self.reason(error), deployment_id, is_gone))
 
     @abstractmethod
     def may_skip(self, error: ApiError) -> bool:
@@ -418,6 +507,11 @@ class DeploymentStream(ComposeStream):
 
     given_columns = ("deployment_id",)
 
+    @property
+    @override
+    def last_context(self) -> Context | None:
+        return self.partitions[-1] if self.partitions else None
+
     @cached_property
     def partitions(self) -> list[dict[str, Any]]:
         """The deployments that this run takes; empty, and reported, if they are unknown."""
@@ -426,7 +520,7 @@ class DeploymentStream(ComposeStream):
             if isinstance(ids, (TokenRejectedError, UnreachableError)):
                 raise StopRun(str(ids)) from ids
             reason = f"the list of deployments cannot be read: {ids}"
-            self.run.report.add(Kind.FAILED, self.name, reason)
+            self.run.report.add(Gap(Kind.FAILED, self.name, reason))
             return []
         return [{"deployment_id": each} for each in ids]
 

@@ -290,6 +290,10 @@ class DeploymentRecipes(DeploymentStream):
     @cached_property
     def _bookmarks(self) -> dict[str, dict[str, Any]]:
         """The state of each deployment, by its id; found once, not once per record."""
+        if self.stream_state.pop("replication_key_value", None):
+            # It would lose the older recipes of a deployment that becomes readable later.
+            self.logger.warning("a bookmark for all of %s at once is not used", self.name)
+            self.stream_state.pop("replication_key", None)
         partitions = self.stream_state.setdefault("partitions", [])
         known = self.run.all_deployment_ids
         if not isinstance(known, ApiError):  # what is gone needs no bookmark
@@ -337,11 +341,12 @@ class DeploymentRecipes(DeploymentStream):
     def _since(self, deployment_id: str) -> str | None:
         """The time from which on a deployment's recipes are wanted; None for all of them."""
         start_date = self.run.settings.start_date
-        bookmark = self._bookmarks.get(deployment_id, {}).get("replication_key_value")
+        state = self._bookmarks.get(deployment_id, {})
+        bookmark = self.bookmark_in(state, f"{self.name} of deployment {deployment_id}")
         if bookmark is None:
             return start_date
         lookback = timedelta(seconds=self.run.settings.lookback_seconds)
-        since = time_text(time_value(canonical_time(bookmark)) - lookback)
+        since = time_text(time_value(bookmark) - lookback)
         return max(since, start_date or since)
 
     def _move_bookmark(self, deployment_id: str, newest: str) -> None:
@@ -349,7 +354,8 @@ class DeploymentRecipes(DeploymentStream):
         state = self._bookmarks.get(deployment_id)
         if state is None:
             state = {"context": {"deployment_id": deployment_id}}
-        if newest > state.get("replication_key_value", ""):
+        is_other_key = state.get("replication_key") != self.replication_key
+        if newest and (is_other_key or newest > canonical_time(state["replication_key_value"])):
             state["replication_key"] = self.replication_key
             state["replication_key_value"] = newest
             if deployment_id not in self._bookmarks:

@@ -1,0 +1,271 @@
+"""A Compose API that misbehaves on demand: by kind, rate and path, the same for the same seed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from fnmatch import fnmatchcase
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BIG = 50_000_000
+"""Bytes of a big body."""
+
+KINDS = (
+    "429",
+    "429-seconds",
+    "429-date",
+    "reset",
+    "close",
+    "cut",
+    "length",
+    "html",
+    "empty",
+    "list",
+    "null",
+    "strings",
+    "no-id",
+    "drip",
+    "redirect",
+    "dead-token",
+    "big",
+)
+"""The kinds beside any other HTTP status by its number."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A way to misbehave.
+
+    Attributes:
+        kind: One of ``KINDS``, or an HTTP status.
+        rate: The share of requests that are struck, from 0 to 1; for ``dead-token`` the number
+            of requests after which the token is dead.
+        path: A pattern for the path below the base URL, as for file names.
+    """
+
+    kind: str
+    rate: float = 1.0
+    path: str = "*"
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """Read ``KIND[:RATE[:PATH]]``.
+
+        Args:
+            text: Such as ``503:0.1`` or ``reset:1:/deployments/*/alerts``.
+
+        Returns:
+            The fault.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        kind, _, rest = text.partition(":")
+        rate, _, path = rest.partition(":")
+        is_status = kind.isdecimal() and 300 <= int(kind) <= 599
+        if kind not in KINDS and not is_status:
+            raise ValueError(f"{kind} is no fault; there are {', '.join(KINDS)} and statuses")
+        return cls(kind, float(rate or 1.0), path or "*")
+
+
+class Faults:
+    """Strikes requests with faults before, or instead of, what the application answers.
+
+    Args:
+        app: The application.
+        faults: The faults; the first that strikes counts.
+        seed: Decides which requests are struck.
+        streak: How often in a row the same request is struck at most; 0 for no limit.
+        prefix: What stands before every path.
+    """
+
+    def __init__(
+        self, app: ASGIApp, faults: Sequence[Fault], *, seed: int, streak: int, prefix: str
+    ) -> None:
+        self._app = app
+        self._faults = faults
+        self._seed = seed
+        self._streak = streak
+        self._prefix = prefix
+        self._tries: dict[str, int] = {}
+        self._streaks: dict[str, int] = {}
+        self._requests = 0
+        self.struck: list[tuple[str, str]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        self._requests += 1
+        path = scope["path"].removeprefix(self._prefix)
+        fault = self._strikes(path, f"{path}?{scope['query_string'].decode()}")
+        if fault is None:
+            await self._app(scope, receive, send)
+        else:
+            self.struck.append((fault.kind, path))
+            await self._strike(fault, scope, receive, send)
+
+    def _strikes(self, path: str, request: str) -> Fault | None:
+        number = self._tries[request] = self._tries.get(request, 0) + 1
+        for fault in self._faults:
+            if not fnmatchcase(path, fault.path):
+                continue
+            if fault.kind == "dead-token":
+                if self._requests > fault.rate:
+                    return fault
+                continue
+            chance = Random(f"{self._seed}/{fault}/{request}/{number}").random()
+            streak = self._streaks.get(request, 0)
+            if chance < fault.rate and not 0 < self._streak <= streak:
+                self._streaks[request] = streak + 1
+                return fault
+        self._streaks[request] = 0
+        return None
+
+    async def _strike(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = fault.kind
+        if kind in {"reset", "close"}:
+            await _raw(b"", receive, send, reset=kind == "reset")
+            return
+        if kind in {"html", "empty"}:
+            page = b"<html><body>Down for maintenance</body></html>" if kind == "html" else b""
+            await _answer(send, 200, page, b"text/html")
+            return
+        if kind == "dead-token":
+            await _answer(send, 401, b'{"errors":"invalid_token"}')
+            return
+        if kind == "redirect":
+            await _answer(send, 302, b"", headers=[(b"location", b"http://127.0.0.2:9/elsewhere")])
+            return
+        if kind[:3].isdecimal():
+            headers = {
+                "429-seconds": [(b"retry-after", b"1")],
+                "429-date": [(b"retry-after", formatdate(time.time() + 1, usegmt=True).encode())],
+            }.get(kind, [])
+            await _answer(send, int(kind[:3]), b'{"errors":"struck by a fault"}', headers=headers)
+            return
+        status, body = await self._answered(scope, receive)
+        if kind == "big":
+            await _answer(send, status, body + b" " * BIG)
+        elif kind in {"cut", "length", "drip"}:
+            head = (
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            )
+            if kind == "cut":
+                await _raw(head % len(body) + body[: len(body) // 2], receive, send)
+            elif kind == "length":
+                await _raw(head % (len(body) // 2) + body, receive, send)
+            else:
+                await _drip(head % len(body), body, receive, send)
+        else:
+            await _answer(send, status, _SHAPES[kind](body))
+
+    async def _answered(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+        status = 200
+        parts: list[bytes] = []
+
+        async def keep(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            parts.append(message.get("body", b""))
+
+        await self._app(scope, receive, keep)
+        return status, b"".join(parts)
+
+
+async def _answer(
+    send: Send,
+    status: int,
+    body: bytes,
+    kind: bytes = b"application/json",
+    headers: list[tuple[bytes, bytes]] | None = None,
+) -> None:
+    sent = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *(headers or [])]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _raw(data: bytes, receive: Receive, send: Send, *, reset: bool = False) -> None:
+    """Write to the connection what no server would, and close it."""
+    transport = send.__self__.transport  # type: ignore[attr-defined]  # uvicorn's own
+    if reset:
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    else:
+        transport.write(data)
+        transport.close()
+    await _gone(receive)
+
+
+async def _drip(head: bytes, body: bytes, receive: Receive, send: Send) -> None:
+    transport = send.__self__.transport  # type: ignore[attr-defined]  # uvicorn's own
+    transport.write(head)
+    gone = asyncio.ensure_future(_gone(receive))
+    for place in range(len(body)):
+        if gone.done() or transport.is_closing():
+            break
+        transport.write(body[place : place + 1])
+        await asyncio.sleep(0.05)
+    transport.close()
+    await gone
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _as_list(body: bytes) -> bytes:
+    return b"[%s]" % body
+
+
+def _as_null(body: bytes) -> bytes:
+    content = json.loads(body)
+    if isinstance(content, dict) and "_embedded" in content:
+        content["_embedded"] = None
+        return json.dumps(content).encode()
+    return b"null"
+
+
+def _as_strings(body: bytes) -> bytes:
+    def change(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: change(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [change(each) for each in value]
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return str(value) if is_number else value
+
+    return json.dumps(change(json.loads(body))).encode()
+
+
+def _without_id(body: bytes) -> bytes:
+    """Leave the id out of the first entry."""
+    content = json.loads(body)
+    embedded = content.get("_embedded") if isinstance(content, dict) else None
+    entries: Any = next(iter(embedded.values()), []) if isinstance(embedded, dict) else []
+    if entries and isinstance(entries[0], dict):
+        entries[0].pop("id", None)
+        entries[0].pop("_id", None)
+    return json.dumps(content).encode()
+
+
+_SHAPES: dict[str, Callable[[bytes], bytes]] = {
+    "list": _as_list,
+    "null": _as_null,
+    "strings": _as_strings,
+    "no-id": _without_id,
+}

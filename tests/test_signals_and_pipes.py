@@ -1,0 +1,198 @@
+"""Ended from outside: by a signal, by a target that goes away or stops reading."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.server import Sandbox
+from tap_compose.streams import audit
+from tests.tap_runs import catalog_of, config_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Sandbox]:
+    with Sandbox(Size(deployments=3, events=12_000, recipes=3), latency=0.02) as sandbox:
+        yield sandbox
+
+
+def _start(
+    sandbox: Sandbox, folder: Path, state: Any = None, streams: tuple[str, ...] = ()
+) -> subprocess.Popen[bytes]:
+    config = folder / "config.json"
+    config.write_text(json.dumps(config_for(sandbox, max_concurrency=2, lookback_seconds=0)))
+    catalog = folder / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of(*(streams or ("audit_events",)))))
+    arguments = ["--config", str(config), "--catalog", str(catalog)]
+    if state is not None:
+        path = folder / "state.json"
+        path.write_text(json.dumps(state))
+        arguments += ["--state", str(path)]
+    with (folder / "errors").open("wb") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tap_compose", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+
+
+def _check_state(lines: list[bytes]) -> tuple[list[str], Any]:
+    """Ids in order and the last state, which covers only rows that stand before it."""
+    ids: list[str] = []
+    newest = ""
+    state: Any = None
+    for line in lines:
+        message = json.loads(line)
+        if message["type"] == "RECORD":
+            ids.append(message["record"]["id"])
+            newest = message["record"]["created_at"]
+        elif message["type"] == "STATE":
+            state = message["value"]
+            bookmark = state["bookmarks"].get("audit_events", {}).get("replication_key_value", "")
+            assert bookmark <= newest
+    return ids, state
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_with_whole_lines_and_a_last_state(
+    how: signal.Signals, status: int, slow: Sandbox, tmp_path: Path
+) -> None:
+    with _start(slow, tmp_path) as process:
+        assert process.stdout is not None
+        head = [process.stdout.readline() for _ in range(2000)]
+        process.send_signal(how)
+        begun = time.monotonic()
+        rest = process.stdout.read()
+    assert process.returncode == status
+    assert time.monotonic() - begun < 5
+    assert rest.endswith(b"\n")
+    lines = head + rest.splitlines()
+    ids, state = _check_state(lines)
+    assert json.loads(lines[-1])["type"] == "STATE"
+    assert 1900 < len(ids) < 12_000
+    text = (tmp_path / "errors").read_text()
+    assert "Traceback" not in text
+    assert f"stopped early: received {how.name}" in text
+    assert state["bookmarks"]["audit_events"]["replication_key_value"]
+
+
+def test_a_signal_before_anything_was_fetched(slow: Sandbox, tmp_path: Path) -> None:
+    with _start(slow, tmp_path) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+    assert process.returncode == 143
+    assert "Traceback" not in (tmp_path / "errors").read_text()
+
+
+def test_a_target_that_stopped_reading_cannot_keep_the_tap(slow: Sandbox, tmp_path: Path) -> None:
+    with _start(slow, tmp_path) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(3)  # the pipe is full by now
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
+        assert time.monotonic() - begun < 6
+        assert process.returncode == 143
+        process.stdout.read()
+    assert "Traceback" not in (tmp_path / "errors").read_text()
+
+
+@pytest.mark.parametrize("streams", [("audit_events",), ("deployments", "teams", "user")])
+def test_a_target_that_goes_away_ends_the_run_quietly(
+    streams: tuple[str, ...], slow: Sandbox, tmp_path: Path
+) -> None:
+    with _start(slow, tmp_path, streams=streams) as process:
+        assert process.stdout is not None
+        if streams[0] == "audit_events":
+            for _ in range(500):
+                process.stdout.readline()
+        process.stdout.close()
+        process.wait(timeout=30)
+    assert process.returncode == 1
+    errors = (tmp_path / "errors").read_text()
+    assert "Traceback" not in errors
+    assert errors.count("the target has stopped reading") == 1
+
+
+TARGET = """
+import json, os, sys
+rows = open(sys.argv[1], "a")
+for line in sys.stdin.buffer:
+    message = json.loads(line)
+    if message["type"] == "RECORD":
+        rows.write(message["record"]["id"] + "\\n")
+    elif message["type"] == "STATE":
+        rows.flush()
+        with open(sys.argv[2] + ".new", "w") as file:
+            json.dump(message["value"], file)
+        os.replace(sys.argv[2] + ".new", sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_backfill_that_is_killed_again_and_again_loses_nothing(
+    how: signal.Signals, slow: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, stored = tmp_path / "rows", tmp_path / "stored.json"
+    chance = random.Random(how)  # noqa: S311
+    rows.touch()
+    kills = 0
+    for _ in range(60):
+        state = json.loads(stored.read_text()) if stored.exists() else None
+        tap = _start(slow, tmp_path, state)
+        target = subprocess.Popen(
+            [sys.executable, "-c", TARGET, str(rows), str(stored)], stdin=tap.stdout
+        )
+        assert tap.stdout is not None
+        tap.stdout.close()
+        killed = False
+        try:
+            tap.wait(timeout=0.9 + chance.random() * 1.2)
+        except subprocess.TimeoutExpired:
+            tap.send_signal(how)
+            killed = True
+            kills += 1
+        tap.wait(timeout=20)
+        target.wait(timeout=20)
+        if not killed and tap.returncode == 0:
+            break
+    else:
+        pytest.fail("the backfill got nowhere")
+    ids = rows.read_text().split()
+    events = slow.account.events
+    assert set(ids) == {events.id_at(each) for each in range(len(events))}
+    again = len(ids) - len(set(ids))
+    with capsys.disabled():
+        share = again / len(events)
+        sys.stdout.write(f"\n{how.name}: {kills} kills, {share:.1%} of the events written twice\n")
+    # What one kill costs: the rows after the last state, at most those of a window.
+    assert again <= kills * audit.MOST_PAGES * audit.PAGE
+
+
+def test_stdin_and_environment_do_not_matter(slow: Sandbox, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(config_for(slow)))
+    process = subprocess.run(
+        [sys.executable, "-m", "tap_compose", "--config", str(config), "--test"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert process.returncode == 0, process.stderr

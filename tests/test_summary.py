@@ -1,0 +1,110 @@
+"""What a run says of itself at its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.tap_runs import catalog_of, command, config_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_compose.sandbox.server import Sandbox
+
+LOGGING = """
+version: 1
+disable_existing_loggers: false
+formatters:
+  structured:
+    (): singer_sdk.logging.StructuredFormatter
+handlers:
+  errors:
+    class: logging.StreamHandler
+    formatter: structured
+    stream: ext://sys.stderr
+root:
+  level: INFO
+  handlers: [errors]
+"""
+STREAMS = ("deployment_addons", "deployment_portals", "teams")
+
+
+def _inputs(folder: Path, sandbox: Sandbox) -> list[str]:
+    (folder / "config.json").write_text(json.dumps(config_for(sandbox)))
+    (folder / "catalog.json").write_text(json.dumps(catalog_of(*STREAMS)))
+    return ["--config", str(folder / "config.json"), "--catalog", str(folder / "catalog.json")]
+
+
+def test_log_lines_where_stderr_is_no_terminal(tmp_path: Path, sandbox: Sandbox) -> None:
+    output = command(*_inputs(tmp_path, sandbox))
+    lines = [line.split("|", 3)[3].strip() for line in output.stderr.splitlines()]
+    leaving = sandbox.account.leaving
+    said = re.sub(r"[\d.]+ seconds", "T seconds", "\n".join(lines[-5:-1]))
+    nothing = "0 retries, {} skipped, 0 failed, 0 dropped, T seconds"
+    assert said.splitlines() == [
+        f"summary of deployment_addons: 21 rows, 12 requests, {nothing.format(1)}",
+        f"summary of deployment_portals: 22 rows, 12 requests, {nothing.format(1)}",
+        f"summary of teams: 2 rows, 1 requests, {nothing.format(0)}",
+        f"skipped: deployment {leaving}: deployment_addons, deployment_portals",
+    ]
+    assert lines[-1].startswith(
+        "complete but for 2 skipped; 45 rows of 3 streams by 26 requests in "
+    )
+
+
+def test_fields_where_logs_are_structured(tmp_path: Path, sandbox: Sandbox) -> None:
+    (tmp_path / "logging.yaml").write_text(LOGGING)
+    output = command(
+        *_inputs(tmp_path, sandbox),
+        environment={"SINGER_SDK_LOG_CONFIG": str(tmp_path / "logging.yaml")},
+    )
+    records = [json.loads(line) for line in output.stderr.splitlines() if line.startswith("{")]
+    summary = {}
+    for record in records:
+        summary.update(record["extra"].get("summary", {}))
+    assert summary.keys() == set(STREAMS)
+    assert summary["deployment_addons"]["rows"] == 21
+    assert summary["deployment_addons"]["skipped"] == 1
+
+
+def test_a_table_where_a_person_looks_on(tmp_path: Path, sandbox: Sandbox) -> None:
+    arguments = _inputs(tmp_path, sandbox)
+    terminal, other_end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tap_compose", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=other_end,
+        env={**os.environ, "LOGLEVEL": "ERROR"},
+    )
+    os.close(other_end)
+    text = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        text += part
+    os.close(terminal)
+    assert process.wait(30) == 0
+    lines = text.decode().replace("\r", "").strip().splitlines()
+    assert lines[0].split() == [
+        "stream",
+        "rows",
+        "requests",
+        "retries",
+        "skipped",
+        "failed",
+        "dropped",
+        "seconds",
+    ]
+    assert lines[1].split()[:6] == ["deployment_addons", "21", "12", "-", "1", "-"]
+    assert lines[3].split()[:3] == ["teams", "2", "1"]
+    assert lines[-1].startswith("complete but for 2 skipped; 45 rows of 3 streams")
