@@ -1,5 +1,6 @@
 # make demo   the tap against a local Compose API into JSONL files
 # make test   lint, types and tests
+# make test-all  those, and the tests that take minutes
 # make bench  the tap beside others and beside the floor; takes half an hour
 # make docs   write anew what is generated from the code: catalog, meltano.yml, README's tables
 # make lock   choose new versions of everything that is installed here
@@ -11,7 +12,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-annotate --no-header
 
-.PHONY: demo test bench docs lock clean
+.PHONY: demo test test-all bench docs lock clean
 
 demo: .venv/.ready .venvs/target-jsonl/.ready
 	$(BIN)/compose-sandbox demo --target .venvs/target-jsonl/bin/target-jsonl
@@ -21,6 +22,9 @@ test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: test
+	$(BIN)/python -m pytest -m slow -s
 
 bench: .venv/.ready .venvs/benchmarks/.ready
 	$(BIN)/python -m benchmarks.compare

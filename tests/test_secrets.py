@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.faults import Fault
+from tap_compose.sandbox.server import Sandbox
 from tests.tap_runs import command, config_for
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tap_compose.sandbox.server import Sandbox
 
 PASSWORD = "sandbox-password-"
 
@@ -44,6 +45,34 @@ def test_no_secret_in_any_line_at_debug_level(
     assert ("| DEBUG " in output.stderr) or output.status == 1
     for secret in (str(config["api_token"]), sandbox.token, PASSWORD, "Bearer", "Authorization"):
         assert secret not in text
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "500",
+        "429-date",
+        "reset",
+        "cut",
+        "html",
+        "null",
+        "no-id",
+        "redirect",
+        "dead-token:20",
+        "422",
+    ],
+)
+def test_no_secret_in_any_line_whatever_fails(fault: str, tmp_path: Path) -> None:
+    faults = [Fault.parse(fault if ":" in fault else f"{fault}:0.5")]
+    with Sandbox(Size(deployments=3, events=50, recipes=2), faults=faults) as sandbox:
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(config_for(sandbox, max_retries=0, request_timeout=2)))
+        output = command("--config", path, environment={"LOGLEVEL": "DEBUG"})
+        text = output.stdout.decode() + output.stderr
+        assert output.status == 1
+        assert "Traceback" not in text
+        for secret in (sandbox.token, PASSWORD, "Bearer", "Authorization"):
+            assert secret not in text
 
 
 def test_passwords_go_to_stdout_only_when_asked_for(tmp_path: Path, sandbox: Sandbox) -> None:

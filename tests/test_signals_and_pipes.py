@@ -150,7 +150,7 @@ def test_a_backfill_that_is_killed_again_and_again_loses_nothing(
     how: signal.Signals, slow: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows, stored = tmp_path / "rows", tmp_path / "stored.json"
-    chance = random.Random(how)  # noqa: S311
+    chance = random.Random(how)
     rows.touch()
     kills = 0
     for _ in range(60):

@@ -13,6 +13,7 @@ import itertools
 import logging
 import threading
 from collections import deque
+from copy import copy
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from time import monotonic, sleep
@@ -198,6 +199,7 @@ class Client:
     def close(self) -> None:
         """Start no further request, now or later; those in flight are not waited for."""
         self._pool.close()
+        self._adapter.close()
 
     def _submit(self, walk: _Walk) -> None:
         call = walk.call
@@ -324,7 +326,7 @@ class Client:
 
     def _attempt(self, task: _Task) -> bytes | ApiError:
         """Send a call's request once."""
-        request = self._request.copy()
+        request = copy(self._request)  # the address alone differs
         query = f"?{urlencode(task.call.params)}" if task.call.params else ""
         request.url = f"{self._url}{task.call.path}{query}"
         try:

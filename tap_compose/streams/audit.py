@@ -279,7 +279,10 @@ class Window:
         self._pages += 1
         self.cursor = page.cursor
         self.cursors.add(page.cursor)
-        self._events += [each for each in page.events if self.start <= each[0] < self.end]
+        if page.events and page.events[0][0] < self.end and page.events[-1][0] >= self.start:
+            self._events += page.events
+        else:
+            self._events += [each for each in page.events if self.start <= each[0] < self.end]
         self._is_whole = page.is_last or page.events[-1][0] < self.start
 
     def ends_with(self, page: Page) -> bool:
@@ -402,7 +405,11 @@ class Plan:
 
 def _times_of(events: list[Any]) -> list[str]:
     """The canonical time of each event; one without takes that of the newer event beside it."""
-    times: list[str] = []
+    if events and isinstance(events[0], Record):
+        times = [event["created_at"] for event in events]
+        if None not in times:
+            return times
+    times = []
     for event in events:
         times.append(_time_of(event) or (times[-1] if times else ""))
     first = next((at for at in times if at), FIRST_EVENT)
