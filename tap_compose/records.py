@@ -30,7 +30,7 @@ class Record(msgspec.Struct):
     """A row that was decoded in one step; columns are read and set as in a dictionary."""
 
     __getitem__ = object.__getattribute__
-    __setitem__ = object.__setattr__
+    __setitem__ = msgspec.Struct.__setattr__
 
 
 class OddError(Exception):

@@ -7,10 +7,6 @@ import sys
 from dataclasses import dataclass, field
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 logger = logging.getLogger("tap-compose")
 
@@ -211,19 +207,21 @@ class Report:
         ]
 
     def _named(self) -> list[str]:
-        """What is missing: a line for each kind, deployment by deployment."""
+        """What is missing and why: a line for each kind and deployment."""
         lines = []
         for kind in Kind:
-            places: dict[str, list[str]] = {}
+            places: dict[str, dict[str, list[str]]] = {}
             for gap in self.gaps:
                 if gap.kind is kind:
                     place = gap.deployment_id and f"deployment {gap.deployment_id}"
-                    places.setdefault(place or "account", []).append(gap.stream or gap.reason)
-            if places:
-                said = "; ".join(f"{each}: {_listed(what)}" for each, what in places.items())
-                lines.append(f"{kind.value}: {said}")
+                    reasons = places.setdefault(place or "account", {})
+                    streams = reasons.setdefault(gap.reason, [])
+                    if gap.stream and gap.stream not in streams:
+                        streams.append(gap.stream)
+            for place, reasons in places.items():
+                said = (
+                    f"{', '.join(streams)} ({reason})" if streams else reason
+                    for reason, streams in reasons.items()
+                )
+                lines.append(f"{kind.value}: {place}: {'; '.join(said)}")
         return lines
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(names))

@@ -141,14 +141,15 @@ def _settings() -> str:
 def _picture() -> str:
     lines = ["```mermaid", "flowchart LR", '    api(["Compose API"])']
     for module, title in _GROUPS.items():
-        lines.append(f'    subgraph {module}["{title}"]')
+        # A group must not be named as a node in it.
+        lines.append(f'    subgraph {module}_group["{title}"]')
         for stream, entry in _entries():
             if stream.__module__.endswith(f".{module}"):
                 name = entry["stream"]
                 shape = f'[/"{name}"/]' if entry.get("replication_key") else f'["{name}"]'
                 lines.append(f"        {name}{shape}")
         lines.append("    end")
-        lines.append(f"    api --> {module}")
+        lines.append(f"    api --> {module}_group")
     lines.append("```")
     return "\n".join(lines) + "\n"
 

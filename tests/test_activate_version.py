@@ -71,6 +71,11 @@ def test_not_if_every_deployment_is_gone() -> None:
     assert not {"deployment_whitelist", "deployment_portals"} & _activated(output)
 
 
+def test_not_if_an_account_level_stream_is_missing() -> None:
+    activated = _activated(_run("404:1:/billables", streams=["billables", "teams"]))
+    assert activated == {"teams"}
+
+
 def test_a_gone_deployment_does_not_hold_it_back() -> None:
     output = _run(f"410:1:/deployments/{ACCOUNT.deployment_ids[0]}/whitelist")
     assert "deployment_whitelist" in _activated(output)

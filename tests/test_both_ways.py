@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker
 
 from tap_compose.api.errors import UnreadableBodyError
 from tap_compose.records import Record
@@ -65,6 +66,11 @@ def _written(stream_name: str, body: bytes, *, is_plain: bool) -> list[Any]:
     messages = [
         json.loads(line, parse_float=Decimal) for line in out.buffer.getvalue().splitlines()
     ]
+    schema = next(each["schema"] for each in messages if each["type"] == "SCHEMA")
+    validator = Draft202012Validator(schema, format_checker=FormatChecker())
+    for line in out.buffer.getvalue().splitlines():
+        if line.startswith(b'{"type":"RECORD"'):
+            validator.validate(json.loads(line)["record"])
     for message in messages:
         if message["type"] == "RECORD":
             assert message.pop("time_extracted")

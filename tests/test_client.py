@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
@@ -321,6 +322,19 @@ def test_a_slow_drip_counts_as_a_time_out() -> None:
     with _server(drip) as url, pytest.raises(TransientError, match="no whole answer from"):
         _get(url=url, timeout=0.3, max_retries=0)
     assert time.monotonic() - begun < 1.5
+
+
+def test_a_compressed_body_in_pieces() -> None:
+    packed = gzip.compress(b"[" + b"1," * 50_000 + b"1]")
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
+
+    def pieces(_path: str) -> Iterator[bytes]:
+        yield head + b"Content-Length: %d\r\n\r\n" % len(packed)
+        for place in range(0, len(packed), 20):
+            yield packed[place : place + 20]
+
+    with _server(pieces) as url, _client(url) as client:
+        assert client.get(Call("/teams", hal.decode)) == [1] * 50_001
 
 
 def test_redirects_are_not_followed() -> None:

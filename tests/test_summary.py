@@ -46,12 +46,13 @@ def test_log_lines_where_stderr_is_no_terminal(tmp_path: Path, sandbox: Sandbox)
     lines = [line.split("|", 3)[3].strip() for line in output.stderr.splitlines()]
     leaving = sandbox.account.leaving
     said = re.sub(r"[\d.]+ seconds", "T seconds", "\n".join(lines[-5:-1]))
+    gone = "deployment_addons, deployment_portals (HTTP 404 Not Found: not_found)"
     nothing = "0 retries, {} skipped, 0 failed, 0 dropped, T seconds"
     assert said.splitlines() == [
         f"summary of deployment_addons: 21 rows, 12 requests, {nothing.format(1)}",
         f"summary of deployment_portals: 22 rows, 12 requests, {nothing.format(1)}",
         f"summary of teams: 2 rows, 1 requests, {nothing.format(0)}",
-        f"skipped: deployment {leaving}: deployment_addons, deployment_portals",
+        f"skipped: deployment {leaving}: {gone}",
     ]
     assert lines[-1].startswith(
         "complete but for 2 skipped; 45 rows of 3 streams by 26 requests in "

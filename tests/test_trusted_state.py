@@ -183,6 +183,14 @@ def test_bookmarks_that_cannot_be_used_are_reported_and_replaced(
     assert "a bookmark for all of deployment_recipes at once is not used" in caplog.text
 
 
+def test_partitions_in_a_foreign_state_fetch_nothing_twice(sandbox: Sandbox, whole: Output) -> None:
+    partitions = [{"context": {"account_id": each}} for each in ("a", "b")]
+    state = _state(audit_events={"partitions": partitions}, teams={"partitions": partitions})
+    output = sync(config_for(sandbox), streams=["audit_events", "teams"], state=state)
+    assert output.rows["audit_events"] == whole.rows["audit_events"]
+    assert output.rows["teams"] == whole.rows["teams"]
+
+
 def test_a_bookmark_never_moves_back(sandbox: Sandbox) -> None:
     late = _at("2018-06-01T11:59:59.000Z")
     output = sync(

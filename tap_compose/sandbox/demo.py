@@ -50,9 +50,11 @@ def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
         status = tap.wait()
     (output / "state.json").write_bytes(loading.stdout.splitlines()[-1] if loading.stdout else b"")
     _print_table(output)
-    for line in log_path.read_text().splitlines():
-        if "| WARNING " in line or "| ERROR " in line:
-            click.echo(line.split("|", 3)[-1].strip())
+    said = [line.split("|", 3)[-1].strip() for line in log_path.read_text().splitlines()]
+    last = max(
+        (place for place, line in enumerate(said) if line.startswith("summary of")), default=0
+    )
+    click.echo("\n".join(["", *said[last + 1 :]]))
     click.echo(f"tap-compose ended with status {status}, target-jsonl with {loading.returncode}")
     return status or loading.returncode
 
