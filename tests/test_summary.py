@@ -43,7 +43,8 @@ def _inputs(folder: Path, sandbox: Sandbox) -> list[str]:
 
 def test_log_lines_where_stderr_is_no_terminal(tmp_path: Path, sandbox: Sandbox) -> None:
     output = command(*_inputs(tmp_path, sandbox))
-    lines = [line.split("|", 3)[3].strip() for line in output.stderr.splitlines()]
+    parts = [line.split("|", 3) for line in output.stderr.splitlines()]
+    lines = [part[3].strip() for part in parts if len(part) > 3]
     leaving = sandbox.account.leaving
     said = re.sub(r"[\d.]+ seconds", "T seconds", "\n".join(lines[-5:-1]))
     gone = "deployment_addons, deployment_portals (HTTP 404 Not Found: not_found)"
