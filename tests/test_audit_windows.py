@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tap_compose.api.errors import ApiError
 from tap_compose.sandbox.account import NOW, Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams import audit
@@ -187,6 +188,24 @@ def test_a_window_that_fails_holds_the_bookmark(
     assert times
     assert max(times) < f"{limit.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
     assert output.bookmarks["audit_events"]["replication_key_value"] == max(times)
+
+
+def test_windows_after_one_that_failed_may_still_come_back() -> None:
+    plan = audit.Plan("2016-01-01T00:00:00.000Z", "2016-01-04T00:00:00.000Z", at_once=4)
+    windows = [
+        audit.Window(
+            f"2016-01-0{day}T00:00:00.000Z", f"2016-01-0{day + 1}T00:00:00.000Z", most_pages=9
+        )
+        for day in (1, 2, 3)
+    ]
+    plan._line[:] = windows
+    windows[1].error = ApiError("broken on purpose")
+    plan.finish(windows[1])
+    assert list(plan.take()) == []
+    plan.finish(windows[2])
+    windows[0].add(audit.Page([], None, is_last=True))
+    plan.finish(windows[0])
+    assert list(plan.take()) == windows[:2]
 
 
 def test_new_events_on_the_instant_of_the_bookmark_are_not_lost() -> None:

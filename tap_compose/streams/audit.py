@@ -363,6 +363,8 @@ class Plan:
     def finish(self, window: Window) -> None:
         """Take note that a window was fetched, or could not be."""
         window.is_finished = True
+        if window not in self._line:  # an earlier one failed while this was in flight
+            return
         place = self._line.index(window)
         if window.error is not None:  # nothing later can be written
             del self._line[place + 1 :]
