@@ -125,11 +125,7 @@ class AuditEvents(AccountStream):
         newest = window.newest
         if self.replication_method != REPLICATION_INCREMENTAL or newest is None:
             return
-        state = self.stream_state
-        is_other_key = state.get("replication_key") != self.replication_key
-        if is_other_key or newest > canonical_time(state["replication_key_value"]):
-            state["replication_key"] = self.replication_key
-            state["replication_key_value"] = newest
+        if self.move_bookmark(self.stream_state, newest):
             self._tap.state_writer.write_state(self.tap_state)
 
     def _first_page(self, window: Window) -> Call[Page]:

@@ -305,7 +305,7 @@ class ComposeStream(Stream):
         value = state.get("replication_key_value")
         if not value:
             return None
-        if state.get("replication_key", self.replication_key) != self.replication_key:
+        if not self._is_on_our_key(state):
             self.logger.warning(
                 "the bookmark of %s is on %s instead of %s and is not used",
                 what,
@@ -322,6 +322,27 @@ class ComposeStream(Stream):
                 bookmark,
             )
         return bookmark
+
+    def move_bookmark(self, state: dict[str, Any], newest: str) -> bool:
+        """Move a bookmark to the newest row that was written; never back.
+
+        Args:
+            state: Where it stands.
+            newest: The canonical time, or an empty text if there was no row.
+
+        Returns:
+            Whether it moved.
+        """
+        value = state.get("replication_key_value")
+        known = canonical_time(value) if value and self._is_on_our_key(state) else ""
+        if newest <= known:
+            return False
+        state["replication_key"] = self.replication_key
+        state["replication_key_value"] = newest
+        return True
+
+    def _is_on_our_key(self, state: Mapping[str, Any]) -> bool:
+        return bool(state.get("replication_key", self.replication_key) == self.replication_key)
 
     def items(self, body: bytes) -> list[Any]:
         """Read a body.

@@ -26,7 +26,7 @@ from tap_compose.streams.columns import (
     texts,
     time,
 )
-from tap_compose.times import canonical_time, time_text, time_value
+from tap_compose.times import time_text, time_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -354,13 +354,9 @@ class DeploymentRecipes(DeploymentStream):
         state = self._bookmarks.get(deployment_id)
         if state is None:
             state = {"context": {"deployment_id": deployment_id}}
-        is_other_key = state.get("replication_key") != self.replication_key
-        if newest and (is_other_key or newest > canonical_time(state["replication_key_value"])):
-            state["replication_key"] = self.replication_key
-            state["replication_key_value"] = newest
-            if deployment_id not in self._bookmarks:
-                self._bookmarks[deployment_id] = state
-                self.stream_state["partitions"].append(state)
+        if self.move_bookmark(state, newest) and deployment_id not in self._bookmarks:
+            self._bookmarks[deployment_id] = state
+            self.stream_state["partitions"].append(state)
 
 
 class DeploymentRoles(DeploymentStream):
