@@ -219,7 +219,9 @@ def test_chaos_that_passes_changes_nothing(seed: int) -> None:
         calm = sync(config_for(sandbox))
     faults = [Fault.parse(each) for each in CHAOS]
     with Sandbox(size, faults=faults, streak=3) as sandbox:
-        output = sync(config_for(sandbox, max_retries=4))
+        # A wrong Content-Length leaves bytes on a connection that is used again: the request
+        # that meets them loses a try without being struck itself.
+        output = sync(config_for(sandbox, max_retries=8))
         struck = len(sandbox.faults.struck)
         asked = len(sandbox.log.paths) + struck
     assert output.status == 0
