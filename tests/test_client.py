@@ -13,11 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 import responses
 
 from tap_compose.api import client as client_module
 from tap_compose.api import hal
-from tap_compose.api.client import Call, Client
+from tap_compose.api.client import Call, Client, _Pool, _Task
 from tap_compose.api.errors import (
     ApiError,
     DeniedError,
@@ -243,6 +244,33 @@ def test_calls_are_taken_as_there_is_room_for_their_answers() -> None:
             assert next(answers) == 1
         assert len(taken) <= 10 + 8
         answers.close()
+
+
+@responses.activate
+def test_a_call_that_a_worker_takes_at_once_has_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def put(pool: _Pool, task: _Task, wait: float = 0.0) -> None:
+        into_pool(pool, task, wait)
+        time.sleep(0.02)  # the worker is ahead of whoever handed it the call
+
+    into_pool = _Pool.put
+    monkeypatch.setattr(_Pool, "put", put)
+    responses.get(f"{URL}/teams", body=b"[1]")
+    responses.get(f"{URL}/accounts", body=b"[2]")
+    with _client() as client:
+        calls: list[Call[Any]] = [
+            Call("/teams", hal.decode),
+            Call("/accounts", hal.decode, shared=True),
+        ]
+        assert list(client.get_many(calls * 2)) == [[1], [2], [1], [2]]
+
+
+def test_what_a_worker_did_not_expect_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def send(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
+    with pytest.raises(RuntimeError, match="a bug"):
+        _get()
 
 
 def test_the_next_answers_are_fetched_while_the_last_ones_are_taken() -> None:

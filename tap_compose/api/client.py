@@ -208,8 +208,10 @@ class Client:
             task = _Task(call)
             if call.shared:
                 self._shared[call.path] = task
+            task.walks.append(walk)  # before a worker sees it: it drops what nobody waits for
+            walk.requests += 1
             self._pool.put(task)
-        walk.requests += not task.walks
+            return
         task.walks.append(walk)
         if task.outcome is not None:
             self._settle(task, walk)
@@ -486,6 +488,7 @@ class _Task:
         self.call = call
         self.walks: list[_Walk] = []
         self.outcome: bytes | ApiError | None = None
+        self.bug: Exception | None = None
         self.tries = 0
         self.started = 0.0
         self.ended = 0.0
@@ -522,8 +525,11 @@ class _Pool:
             self._changed.notify()
 
     def take_done(self) -> _Task:
-        """Wait for a task that has its outcome."""
-        return self._done.get()
+        """Wait for a task that has its outcome; raises what its worker did not expect."""
+        task = self._done.get()
+        if task.bug is not None:
+            raise task.bug
+        return task
 
     def has_done(self) -> bool:
         """Tell whether ``take_done`` would not wait."""
@@ -540,7 +546,12 @@ class _Pool:
         while (task := self._take()) is not None:
             task.tries += 1
             task.started = monotonic()
-            outcome = self._attempt(task)
+            try:
+                outcome = self._attempt(task)
+            except Exception as bug:  # noqa: BLE001  # whoever waits for the task shall have it
+                task.bug = bug
+                self._done.put(task)
+                return
             task.ended = monotonic()
             task.outcome = outcome
             self._adapt(task, outcome)
