@@ -33,7 +33,7 @@ docs: .venv/.ready
 	$(BIN)/python -m tests.documents
 
 lock: .venv/.ready
-	$(LOCK) pyproject.toml --extra sandbox --group dev -o locks/dev.txt
+	$(LOCK) pyproject.toml --extra progress --extra sandbox --group dev -o locks/dev.txt
 	for each in locks/*.in; do $(LOCK) $$each -o $${each%.in}.txt; done
 
 clean:

