@@ -24,12 +24,16 @@ _encode = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number").encod
 
 
 class MessageWriter(GenericSingerWriter[bytes, Message]):
-    """Writes messages to stdout; they come out at a STATE, or when there are many."""
+    """Writes messages to stdout; they come out at a STATE, or when there are many.
+
+    Attributes:
+        is_busy: Whether a block is on its way to whoever reads stdout.
+    """
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
         self._size = 0
-        self._is_busy = False
+        self.is_busy = False
         self._stop: StopRun | None = None
 
     def stop(self, why: StopRun) -> None:
@@ -38,7 +42,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         Args:
             why: What is raised, at once or after the block that is being written.
         """
-        if not self._is_busy:
+        if not self.is_busy:
             raise why
         self._stop = why
 
@@ -74,7 +78,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         """
         if not self._lines:
             return
-        self._is_busy = True
+        self.is_busy = True
         self._lines.append(b"")
         block = b"\n".join(self._lines)
         self._lines, self._size = [], 0
@@ -86,7 +90,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise StopRun("the target has stopped reading: see its own messages") from None
         finally:
-            self._is_busy = False
+            self.is_busy = False
         if self._stop is not None:
             why, self._stop = self._stop, None
             raise why

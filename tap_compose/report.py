@@ -7,6 +7,10 @@ import sys
 from dataclasses import dataclass, field
 from enum import Enum
 from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 logger = logging.getLogger("tap-compose")
 
@@ -77,6 +81,9 @@ class Tally:
         retries: Requests that were sent again.
         began: When its sync began, monotonic seconds; None if it never did.
         ended: When its sync ended.
+        parts: How many partitions it has: its deployments, or the one that stands for all.
+        parts_done: How many of these are through.
+        reached: How far a stream came that has a bookmark and no partitions.
     """
 
     rows: int = 0
@@ -84,6 +91,9 @@ class Tally:
     retries: int = 0
     began: float | None = None
     ended: float = 0.0
+    parts: int = 1
+    parts_done: int = 0
+    reached: str = ""
 
     @property
     def seconds(self) -> float:
@@ -111,6 +121,12 @@ class Report:
         """The tally of a stream, to be counted up."""
         return self.tallies.setdefault(stream, Tally())
 
+    @property
+    def present(self) -> tuple[str, Tally]:
+        """The stream whose sync began last, and its tally; an empty name if none has begun."""
+        begun = [each for each in list(self.tallies.items()) if each[1].began is not None]
+        return begun[-1] if begun else ("", Tally())
+
     def add(self, gap: Gap) -> None:
         """Note a gap and log it: a skip as a warning, the others as errors.
 
@@ -124,6 +140,12 @@ class Report:
     def gaps_of(self, stream: str, kind: Kind | None = None) -> list[Gap]:
         """The gaps of a stream, all of them or those of a kind."""
         return [gap for gap in self.gaps if gap.stream == stream and kind in {None, gap.kind}]
+
+    @property
+    def missing(self) -> str:
+        """How many gaps there are of each kind; empty if there are none."""
+        counts = {kind: sum(gap.kind is kind for gap in list(self.gaps)) for kind in Kind}
+        return ", ".join(f"{count:,} {kind.value}" for kind, count in counts.items() if count)
 
     def exit_status(self, *, fail_on_skip: bool) -> int:
         """Tell how the run ends.
@@ -146,17 +168,13 @@ class Report:
             The line.
         """
         rows = sum(tally.rows for tally in self.tallies.values())
-        counts = [
-            f"{count} {kind.value}"
-            for kind in Kind
-            if (count := sum(gap.kind is kind for gap in self.gaps))
-        ]
+        missing = self.missing
         if stopped is not None:
             state = f"stopped early: {stopped}"
         elif self.exit_status(fail_on_skip=False):
-            state = f"incomplete: {', '.join(counts)}"
+            state = f"incomplete: {missing}"
         else:
-            state = f"complete but for {counts[0]}" if counts else "complete"
+            state = f"complete but for {missing}" if missing else "complete"
         return (
             f"{state}; {rows:,} rows of {len(self.tallies)} streams by {self.requests:,} requests "
             f"in {monotonic() - self.began:.1f} s"
@@ -196,15 +214,7 @@ class Report:
         for stream, tally in self.tallies.items():
             counts = self._counts(stream, tally)
             rows.append([stream, *(f"{value:,}" if value else "-" for value in counts.values())])
-        head = ["stream", *self._counts("", Tally())]
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        return [
-            "  ".join(
-                part.ljust(width) if place == 0 else part.rjust(width)
-                for place, (part, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in [head, *rows]
-        ]
+        return aligned([["stream", *self._counts("", Tally())], *rows], numbers_from=1)
 
     def _named(self) -> list[str]:
         """What is missing and why: a line for each kind and deployment."""
@@ -225,3 +235,23 @@ class Report:
                 )
                 lines.append(f"{kind.value}: {place}: {'; '.join(said)}")
         return lines
+
+
+def aligned(rows: Sequence[Sequence[str]], numbers_from: int | None = None) -> list[str]:
+    """Lay a table out in columns.
+
+    Args:
+        rows: The cells, row by row; the first row is the head.
+        numbers_from: The first of the columns that are aligned on the right.
+
+    Returns:
+        The lines.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            part.ljust(width) if numbers_from is None or place < numbers_from else part.rjust(width)
+            for place, (part, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

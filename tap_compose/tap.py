@@ -24,6 +24,8 @@ from singer_sdk.singerlib import Catalog, StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
+from tap_compose import progress
+from tap_compose.connection_test import table, try_streams
 from tap_compose.messages import MessageWriter
 from tap_compose.report import StopRun
 from tap_compose.run import Run
@@ -139,19 +141,33 @@ class TapCompose(Tap):
         selected = [stream for stream in self.streams.values() if stream.selected]
         for stream, following in pairwise(selected):
             stream.next_stream = following if following.asks_ahead else None
-        return self._reported(self.sync_all)
 
-    def test_and_report(self, value: str) -> int:
-        """Do what ``--test`` asks for.
+        def sync() -> None:
+            names = [stream.name for stream in selected]
+            with progress.shown(self.run, names, self.message_writer):
+                self.sync_all()
 
-        Args:
-            value: A ``CliTestOptionValue``.
+        return self._reported(sync)
+
+    def test_and_report(self) -> int:
+        """Say on stderr whether the token works and which streams it may read.
 
         Returns:
-            The exit status.
+            The exit status: 0 if a sync could read everything that it should.
         """
-        schema = value == CliTestOptionValue.Schema.value
-        return self._reported(self.write_schemas if schema else self.run_connection_test)
+        streams = [stream for stream in self.streams.values() if stream.selected]
+        try:
+            answers = try_streams(self.run, streams)
+        except StopRun as stop:
+            self.logger.error(str(stop))  # noqa: TRY400  # a traceback helps nobody here
+            return stop.status
+        finally:
+            self.run.close()
+        sys.stderr.write("\n".join([*table(answers), ""]))
+        fail_on_skip = self.run.settings.fail_on_skip
+        return int(
+            any(each.is_failure or (fail_on_skip and each.is_readable is False) for each in answers)
+        )
 
     def _reported(self, work: Callable[[], object]) -> int:
         """Do something, hand out what it wrote, and sum it up."""
@@ -208,7 +224,9 @@ class TapCompose(Tap):
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
         if value != CliTestOptionValue.Disabled.value:
-            ctx.exit(cls._made(ctx.params.get("config")).test_and_report(value))
+            tap = cls._made(ctx.params.get("config"))
+            is_schema = value == CliTestOptionValue.Schema.value
+            ctx.exit(tap._reported(tap.write_schemas) if is_schema else tap.test_and_report())  # noqa: SLF001
 
     @classmethod
     @override

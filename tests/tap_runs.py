@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -117,3 +119,34 @@ def command(
         timeout=timeout,
     )
     return Output(process.stdout, process.returncode, stderr=process.stderr.decode())
+
+
+def on_a_terminal(*arguments: str | Path, stdout: int | None = None) -> tuple[int, str]:
+    """Run the tap as a command with stderr on a terminal.
+
+    Args:
+        arguments: The command's arguments.
+        stdout: Where the messages go; to the terminal too if it is not given.
+
+    Returns:
+        The exit status, and what the terminal got.
+    """
+    terminal, other_end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tap_compose", *map(str, arguments)],
+        stdout=other_end if stdout is None else stdout,
+        stderr=other_end,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(other_end)
+    parts = []
+    with suppress(OSError):  # nobody holds the other end any more
+        while True:
+            parts.append(os.read(terminal, 65536))
+    os.close(terminal)
+    return process.wait(30), b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def without_colours(text: str) -> str:
+    """What a terminal got, less what only moves its cursor or changes its colours."""
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)

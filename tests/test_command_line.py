@@ -37,15 +37,6 @@ def test_about_names_every_setting() -> None:
     assert command("--about").status == 0
 
 
-def test_test_reads_a_row_of_every_stream(tmp_path: Path, sandbox: Sandbox) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(config_for(sandbox)))
-    output = command("--config", config, "--test")
-    assert output.status == 0
-    assert {len(rows) for rows in output.rows.values()} == {1}
-    assert len(output.rows) == 25
-
-
 def test_test_schema_makes_no_request(tmp_path: Path, sandbox: Sandbox) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps(config_for(sandbox)))
@@ -54,12 +45,6 @@ def test_test_schema_makes_no_request(tmp_path: Path, sandbox: Sandbox) -> None:
     assert output.status == 0
     assert {message["type"] for message in output.messages} == {"SCHEMA"}
     assert sandbox.log.paths == []
-
-
-def test_test_with_a_wrong_token_fails(tmp_path: Path, sandbox: Sandbox) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps({**config_for(sandbox), "api_token": "mistyped"}))
-    assert command("--config", config, "--test").status == 1
 
 
 def test_several_config_files_of_which_the_last_counts(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
-from tests.tap_runs import catalog_of, command, config_for
+from tests.tap_runs import catalog_of, command, config_for, on_a_terminal, without_colours
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,27 +72,11 @@ def test_fields_where_logs_are_structured(tmp_path: Path, sandbox: Sandbox) -> N
 
 
 def test_a_table_where_a_person_looks_on(tmp_path: Path, sandbox: Sandbox) -> None:
-    arguments = _inputs(tmp_path, sandbox)
-    terminal, other_end = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tap_compose", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=other_end,
-        env={**os.environ, "LOGLEVEL": "ERROR"},
-    )
-    os.close(other_end)
-    text = b""
-    while True:
-        try:
-            part = os.read(terminal, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        text += part
-    os.close(terminal)
-    assert process.wait(30) == 0
-    lines = text.decode().replace("\r", "").strip().splitlines()
+    with (tmp_path / "out").open("wb") as out:
+        status, text = on_a_terminal(*_inputs(tmp_path, sandbox), stdout=out.fileno())
+    assert status == 0
+    lines = without_colours(text).splitlines()
+    del lines[: [line.split()[:2] for line in lines].index(["stream", "rows"])]
     assert lines[0].split() == [
         "stream",
         "rows",

@@ -154,6 +154,11 @@ class Client:
         """How many requests were sent so far, but for the probes of the token."""
         return self._pool.sent
 
+    @property
+    def waits_for(self) -> str:
+        """What the next answer is waiting for, in words; empty if there is nothing to wait for."""
+        return self._pool.waits_for()
+
     def get(self, call: Call[T]) -> T:
         """Get one answer.
 
@@ -505,12 +510,12 @@ class _Pool:
         self._limit = float(size)
         self._lowered = 0.0
         self._not_before = 0.0
-        self._busy = 0
         self.sent = 0
         self._threads = 0
         self._closed = False
         self._order = itertools.count()
         self._waiting: list[tuple[float, int, _Task]] = []
+        self._running: dict[_Task, None] = {}  # the oldest first
         self._changed = threading.Condition()
         self._done: SimpleQueue[_Task] = SimpleQueue()
 
@@ -519,7 +524,10 @@ class _Pool:
         with self._changed:
             due = monotonic() + wait if wait else 0.0
             heapq.heappush(self._waiting, (due, next(self._order), task))
-            if self._threads < self._size and self._busy + len(self._waiting) > self._threads:
+            if (
+                self._threads < self._size
+                and len(self._running) + len(self._waiting) > self._threads
+            ):
                 self._threads += 1
                 threading.Thread(target=self._work, name="compose", daemon=True).start()
             self._changed.notify()
@@ -535,6 +543,24 @@ class _Pool:
         """Tell whether ``take_done`` would not wait."""
         return not self._done.empty()
 
+    def waits_for(self) -> str:
+        """Tell what holds up the next outcome."""
+        with self._changed:
+            now = monotonic()
+            if self._running:
+                oldest = next(iter(self._running))
+                more = len(self._running) - 1
+                others = f" and {more} more" if more else ""
+                return f"GET {oldest.call.path}{others}, for {now - oldest.started:.0f} s"
+            if self._waiting and self._not_before > now:
+                return (
+                    f"the end of a pause that the API asked for, in {self._not_before - now:.0f} s"
+                )
+            if self._waiting:
+                due, _, task = self._waiting[0]
+                return f"GET {task.call.path} to be tried again, in {max(due - now, 0):.0f} s"
+            return ""
+
     def close(self) -> None:
         """Start no further task."""
         with self._changed:
@@ -545,7 +571,6 @@ class _Pool:
     def _work(self) -> None:
         while (task := self._take()) is not None:
             task.tries += 1
-            task.started = monotonic()
             try:
                 outcome = self._attempt(task)
             except Exception as bug:  # noqa: BLE001  # whoever waits for the task shall have it
@@ -561,14 +586,15 @@ class _Pool:
         with self._changed:
             while not self._closed:
                 wait = None
-                if self._waiting and self._busy < int(self._limit):
+                if self._waiting and len(self._running) < int(self._limit):
                     due, _, task = self._waiting[0]
                     wait = max(due, self._not_before) - monotonic()
                     if wait <= 0:
                         heapq.heappop(self._waiting)
                         if not task.call.shared and all(walk.cancelled for walk in task.walks):
                             continue
-                        self._busy += 1
+                        task.started = monotonic()
+                        self._running[task] = None
                         self.sent += 1
                         return task
                 self._changed.wait(wait)
@@ -576,7 +602,7 @@ class _Pool:
 
     def _adapt(self, task: _Task, outcome: bytes | ApiError) -> None:
         with self._changed:
-            self._busy -= 1
+            del self._running[task]
             if not isinstance(outcome, TransientError):
                 self._limit = min(self._size, self._limit + 1 / self._limit)
             elif task.started > self._lowered:  # a burst of failures counts as one

@@ -79,6 +79,11 @@ class AuditEvents(AccountStream):
     )
 
     @override
+    def calls(self) -> Iterator[Call[list[Any]]]:
+        # Tells whether the log can be read; what fetches it comes out of the plan below.
+        yield Call(self.path, self.items, {"limit": "1"})
+
+    @override
     def fetched_rows(self, context: Context | None) -> Iterator[Row | Record]:
         plan = Plan(*self._times(), at_once=self.run.client.max_concurrency)
         walks = self.run.client.walk_many(map(self._first_page, plan))
@@ -123,6 +128,7 @@ class AuditEvents(AccountStream):
     def _move_bookmark(self, window: Window) -> None:
         """Note in the state that everything up to a window's newest event is written."""
         newest = window.newest
+        self.run.report.tally(self.name).reached = window.end
         if self.replication_method != REPLICATION_INCREMENTAL or newest is None:
             return
         if self.move_bookmark(self.stream_state, newest):

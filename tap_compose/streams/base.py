@@ -188,12 +188,15 @@ class ComposeStream(Stream):
     @override
     def get_records(self, context: Context | None) -> Iterator[Row]:
         tally = self.run.report.tally(self.name)
-        tally.began = tally.began or monotonic()
+        if tally.began is None:
+            tally.began = monotonic()
+            tally.parts = len(self.partitions or [{}])
         write = self._written if self.is_plain else self._counted
         yield from write(self.fetched_rows(context))
         if "answers" in self.__dict__:
             tally.requests, tally.retries = self.answers.requests, self.answers.retries
         tally.ended = monotonic()
+        tally.parts_done += 1
         if self._version is not None and context == self.last_context:
             self._activate_version(self._version)
 
@@ -207,7 +210,8 @@ class ComposeStream(Stream):
     def _written(self, rows: Iterator[Row | Record]) -> Iterator[Row]:
         """Write rows past the SDK; yields nothing."""
         write_line, deselected = self._tap.message_writer.write_line, self._deselected
-        count = 0
+        tally = self.run.report.tally(self.name)
+        before = tally.rows
         for row in rows:
             for name in deselected:
                 if isinstance(row, Record):
@@ -215,9 +219,8 @@ class ComposeStream(Stream):
                 else:
                     del row[name]
             write_line(self._line(row))
-            count += 1
-        self._counter.increment(count)
-        self.run.report.tally(self.name).rows += count
+            tally.rows += 1
+        self._counter.increment(tally.rows - before)
         yield from ()
 
     @property

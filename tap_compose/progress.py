@@ -1,0 +1,251 @@
+"""Shows how far a run is: live where a person looks on, otherwise by a log line a minute."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import deque
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from tap_compose.report import Gap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from rich.console import RenderableType
+
+    from tap_compose.messages import MessageWriter
+    from tap_compose.run import Run
+
+LOG_EVERY = 60.0
+"""Seconds between two log lines."""
+
+_DRAWN_PER_SECOND = 4
+_RATE_OVER = 10.0
+"""Seconds over which rows and requests per second are taken, where they are drawn."""
+
+logger = logging.getLogger("tap-compose")
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a run is.
+
+    Attributes:
+        streams: How many streams it has.
+        streams_done: How many of them are through.
+        stream: The present one; empty before the first.
+        parts: Of how many deployments that one is made, 1 if it has none.
+        parts_done: How many of these are through.
+        reached: The time up to which it is through, if it goes by time.
+        rows: Rows written so far.
+        rows_per_second: Rows written in a second of late.
+        requests: Requests sent so far.
+        requests_per_second: Requests sent in a second of late.
+        missing: What was skipped or failed so far, in words; empty if nothing was.
+        waits_for: What is being waited for, in words; empty if nothing is.
+        seconds: How long the run has taken.
+    """
+
+    streams: int
+    streams_done: int
+    stream: str
+    parts: int
+    parts_done: int
+    reached: str
+    rows: int
+    rows_per_second: float
+    requests: int
+    requests_per_second: float
+    missing: str
+    waits_for: str
+    seconds: float
+
+    @property
+    def present(self) -> str:
+        """The present stream and how far it is."""
+        if self.parts > 1:
+            return f"{self.stream}: {self.parts_done:,} of {self.parts:,} deployments"
+        return f"{self.stream}: up to {self.reached}" if self.reached else self.stream
+
+    @property
+    def counts(self) -> str:
+        """Rows, requests, and what is missing."""
+        counts = (
+            f"{self.rows:,} rows, {self.rows_per_second:,.0f}/s; "
+            f"{self.requests:,} requests, {self.requests_per_second:,.0f}/s"
+        )
+        return f"{counts}; {self.missing}" if self.missing else counts
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        done = f"{self.streams_done} of {self.streams} streams"
+        waits = f"waiting for {self.waits_for}" if self.waits_for else ""
+        return "; ".join(part for part in (done, self.present, self.counts, waits) if part)
+
+
+class Progress:
+    """Looks at a run from time to time, without a hand in it.
+
+    Args:
+        run: The run.
+        streams: The names of its streams, in the order of their sync.
+        writer: What writes its messages.
+        rate_over: Seconds over which rates are taken.
+    """
+
+    def __init__(
+        self, run: Run, streams: Sequence[str], writer: MessageWriter, rate_over: float
+    ) -> None:
+        self._run = run
+        self._streams = list(streams)
+        self._writer = writer
+        self._rate_over = rate_over
+        self._seen: deque[tuple[float, int, int]] = deque([(monotonic(), 0, 0)])
+
+    def look(self) -> Place:
+        """See how far the run is."""
+        report, client = self._run.report, self._run.__dict__.get("client")
+        stream, tally = report.present
+        rows = sum(each.rows for each in list(report.tallies.values()))
+        requests = client.requests_sent if client else 0
+        now = monotonic()
+        self._seen.append((now, rows, requests))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - self._rate_over:  # noqa: PLR2004
+            self._seen.popleft()
+        then, rows_then, requests_then = self._seen[0]
+        seconds = max(now - then, 1e-3)
+        if self._writer.is_busy:
+            waits_for = "the target to take what was written"
+        else:
+            waits_for = client.waits_for if client else ""
+        return Place(
+            len(self._streams),
+            self._streams.index(stream) if stream in self._streams else 0,
+            stream,
+            tally.parts,
+            tally.parts_done,
+            tally.reached,
+            rows,
+            (rows - rows_then) / seconds,
+            requests,
+            (requests - requests_then) / seconds,
+            report.missing,
+            waits_for,
+            now - report.began,
+        )
+
+
+def shown(
+    run: Run, streams: Sequence[str], writer: MessageWriter
+) -> AbstractContextManager[object]:
+    """Show how far a run is while it goes on.
+
+    It is drawn where stderr is a terminal, rich is installed (the extra ``progress``) and the
+    messages do not go to the same screen. Otherwise it is logged.
+
+    Args:
+        run: The run.
+        streams: The names of its streams, in the order of their sync.
+        writer: What writes its messages.
+
+    Returns:
+        A context that lasts as long as the run.
+    """
+    if sys.stderr.isatty():
+        if sys.stdout.isatty():
+            return nullcontext()
+        if find_spec("rich"):
+            return _drawn(Progress(run, streams, writer, _RATE_OVER))
+    return _logged(Progress(run, streams, writer, LOG_EVERY))
+
+
+@contextmanager
+def _logged(progress: Progress) -> Iterator[None]:
+    def log() -> None:
+        while not is_over.wait(LOG_EVERY):
+            place = progress.look()
+            logger.info("progress: %s", place, extra={"progress": vars(place)})
+
+    is_over = threading.Event()
+    threading.Thread(target=log, name="progress", daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()
+
+
+@contextmanager
+def _drawn(progress: Progress) -> Iterator[None]:
+    from rich.console import Console  # noqa: PLC0415  # an optional extra
+    from rich.live import Live  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    live = Live(
+        console=console,
+        get_renderable=lambda: drawing(progress.look()),
+        refresh_per_second=_DRAWN_PER_SECOND,
+        transient=True,
+        redirect_stdout=False,  # Singer messages go there
+    )
+    with live, _warnings_above():
+        console.show_cursor(True)  # noqa: FBT003  # it stays if the process is killed
+        yield
+
+
+@contextmanager
+def _warnings_above() -> Iterator[None]:
+    """Let warnings and errors come out above what is drawn, but not what the summary names."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        args = record.args if isinstance(record.args, tuple) else ()
+        return not any(isinstance(each, Gap) for each in args)
+
+    with ExitStack() as stack:
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stderr__:
+                stack.callback(handler.setLevel, handler.level)
+                stack.callback(handler.setStream, handler.stream)
+                stack.callback(handler.removeFilter, is_news)
+                handler.addFilter(is_news)
+                handler.setLevel(max(handler.level, logging.WARNING))
+                handler.setStream(sys.stderr)  # by now what draws puts it above
+        yield
+
+
+def drawing(place: Place) -> RenderableType:
+    """Draw how far a run is.
+
+    Args:
+        place: How far it is.
+
+    Returns:
+        Four lines for rich to draw.
+    """
+    from rich.progress_bar import ProgressBar  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    def line(*parts: Any) -> Text:
+        return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+
+    share = place.parts_done / place.parts
+    head = Table.grid(padding=(0, 1))
+    head.add_row(
+        Text("tap-compose", "bold"),
+        ProgressBar(place.streams, place.streams_done + share, width=30),
+        f"{place.streams_done} of {place.streams} streams",
+        Text(f"{place.seconds // 60:.0f}:{place.seconds % 60:02.0f}", "cyan"),
+    )
+    table = Table.grid()
+    table.add_row(head)
+    table.add_row(line("  ", (place.present, "green")))
+    table.add_row(line("  ", place.counts))
+    table.add_row(line("  ", (f"waiting for {place.waits_for}" if place.waits_for else "", "dim")))
+    return table

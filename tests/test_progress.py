@@ -1,0 +1,188 @@
+"""How far a run is: drawn for a person, logged for everybody else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from tap_compose import progress
+from tap_compose.api.client import Call, Client
+from tap_compose.messages import MessageWriter
+from tap_compose.progress import Place, Progress, drawing
+from tap_compose.report import Gap, Kind
+from tap_compose.run import Run
+from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.faults import Fault
+from tap_compose.sandbox.server import Sandbox
+from tests.tap_runs import Output, catalog_of, config_for, on_a_terminal, sync, without_colours
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLACE = Place(
+    streams=25,
+    streams_done=7,
+    stream="deployment_recipes",
+    parts=20_000,
+    parts_done=1200,
+    reached="",
+    rows=1_234_567,
+    rows_per_second=2300.4,
+    requests=45_678,
+    requests_per_second=88.0,
+    missing="2 skipped",
+    waits_for="GET /deployments/1/recipes and 7 more, for 12 s",
+    seconds=754.2,
+)
+
+
+def test_in_a_line() -> None:
+    assert str(PLACE) == (
+        "7 of 25 streams; deployment_recipes: 1,200 of 20,000 deployments; "
+        "1,234,567 rows, 2,300/s; 45,678 requests, 88/s; 2 skipped; "
+        "waiting for GET /deployments/1/recipes and 7 more, for 12 s"
+    )
+
+
+def test_as_a_drawing() -> None:
+    console = Console(width=72, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    with console.file:
+        console.print(drawing(PLACE))
+        lines = console.export_text().splitlines()
+    assert lines[0].startswith("tap-compose ━━━")
+    assert lines[0].split()[-5:] == ["7", "of", "25", "streams", "12:34"]
+    assert [line.strip() for line in lines[1:]] == [
+        "deployment_recipes: 1,200 of 20,000 deployments",
+        "1,234,567 rows, 2,300/s; 45,678 requests, 88/s; 2 skipped",
+        "waiting for GET /deployments/1/recipes and 7 more, for 12 s",
+    ]
+
+
+def test_rates_are_those_of_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(progress, "monotonic", lambda: now)
+    run = Run({})
+    look = Progress(run, ["teams", "user"], MessageWriter(), rate_over=10).look
+    tally = run.report.tally("user")
+    tally.began = now
+    for _ in range(20):
+        now += 1
+        tally.rows += 50
+        place = look()
+    assert place.rows_per_second == pytest.approx(50)
+    now += 10
+    assert look().rows_per_second == 0
+    assert (place.rows, place.streams_done, place.stream) == (1000, 1, "user")
+    run.report.add(Gap(Kind.SKIPPED, "user", "HTTP 403 Forbidden"))
+    assert look().missing == "1 skipped"
+
+
+def test_a_line_now_and_then_where_nobody_looks_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "LOG_EVERY", 0.1)
+    with (
+        caplog.at_level(logging.INFO),
+        Sandbox(Size(deployments=30, events=10), latency=0.05) as sandbox,
+    ):
+        sync(
+            config_for(sandbox, max_concurrency=1),
+            streams=["deployment_roles", "deployment_addons"],
+        )
+        time.sleep(0.3)
+        lines = len(_progress_of(caplog))
+        time.sleep(0.3)
+    places = _progress_of(caplog)
+    assert len(places) == lines  # none after the end
+    assert {"deployment_roles", "deployment_addons"} == {each["stream"] for each in places}
+    first, last = places[2], places[-1]
+    assert first["parts"] == 30
+    assert 0 < first["parts_done"] < 30
+    assert first["requests_per_second"] == pytest.approx(20, rel=0.5)
+    assert last["streams_done"] == 1
+    assert last["rows"] > first["rows"] > 0
+    assert "GET /deployments/" in first["waits_for"]
+
+
+def _progress_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [vars(each)["progress"] for each in caplog.records if "progress" in vars(each)]
+
+
+def test_the_audit_log_tells_the_time_that_it_has_reached(whole: Output) -> None:
+    assert whole.tap is not None
+    tally = whole.tap.run.report.tally("audit_events")
+    assert tally.reached > "2018"
+    assert (tally.parts, tally.parts_done) == (1, 1)
+
+
+def test_what_is_waited_for() -> None:
+    with Sandbox(Size(deployments=1, events=0), latency=0.4) as sandbox:
+        client = Client(sandbox.url, sandbox.token, user_agent="tests/1", max_concurrency=2)
+        assert client.waits_for == ""
+        answers = client.get_many([Call("/teams", bytes), Call("/user", bytes)])
+        answers._fill(2)
+        time.sleep(0.1)
+        assert client.waits_for == "GET /teams and 1 more, for 0 s"
+        list(answers)
+        assert client.waits_for == ""
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("429-seconds", "the end of a pause that the API asked for, in 1 s"),
+        ("503", "GET /teams to be tried again, in "),
+    ],
+)
+def test_a_pause_is_what_is_waited_for(fault: str, said: str) -> None:
+    with Sandbox(Size(deployments=1, events=0), faults=[Fault(fault)], streak=1) as sandbox:
+        client = Client(sandbox.url, sandbox.token, user_agent="tests/1")
+        client.get_many([Call("/teams", bytes)])._fill(1)
+        client._advance()
+        assert client.waits_for.startswith(said)
+        client.close()
+
+
+def test_on_a_terminal_it_is_drawn_and_stdout_holds_messages_alone(tmp_path: Path) -> None:
+    with Sandbox(Size(deployments=25, events=100), latency=0.05) as sandbox:
+        (tmp_path / "config.json").write_text(
+            json.dumps({**config_for(sandbox, max_concurrency=1), "start_dat": "2018"})
+        )
+        streams = ("deployment_addons", "deployment_roles", "teams")
+        catalog = catalog_of(*streams)
+        catalog["streams"].append({**catalog["streams"][0], "tap_stream_id": "nothing"})
+        (tmp_path / "catalog.json").write_text(json.dumps(catalog))
+        arguments: list[str | Path] = [
+            "--config",
+            tmp_path / "config.json",
+            "--catalog",
+            tmp_path / "catalog.json",
+        ]
+        with (tmp_path / "out").open("wb") as out:
+            status, text = on_a_terminal(*arguments, stdout=out.fileno())
+        assert status == 0
+        kinds = {json.loads(line)["type"] for line in (tmp_path / "out").read_text().splitlines()}
+        assert kinds == {"SCHEMA", "RECORD", "STATE"}
+        assert "\x1b[?25l" not in text[text.rindex("\x1b[?25h") :]  # the cursor is back
+        text = without_colours(text)
+        drawn, _, summary = text[text.index("of 3 streams") :].partition("\nstream  ")
+        assert re.search(r"deployment_addons: \d+ of 25 deployments", drawn)
+        assert re.search(r"\d+ rows, \d+/s; \d+ requests, \d+/s; 1 skipped", drawn)
+        assert "waiting for GET /deployments/" in drawn
+        assert "INFO" not in drawn
+        assert "WARNING" not in drawn  # the skip is named below
+        assert f"skipped: deployment {sandbox.account.leaving}: deployment_addons" in summary
+
+        # On the screen that shows the messages nothing is drawn.
+        status, text = on_a_terminal(*arguments)
+        assert status == 0
+        assert '"type":"SCHEMA"' in text
+        assert "waiting for" not in text
