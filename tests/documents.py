@@ -1,7 +1,7 @@
 """Writes the documents that are drawn from the code; the tests hold what is committed to it.
 
-``make docs`` runs this: catalog.example.json and meltano.yml whole, and in README.md what
-stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+``make docs`` runs this: catalog.example.json, meltano.yml and docs/streams.md whole, and in other
+pages what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 """
 
 from __future__ import annotations
@@ -10,16 +10,26 @@ import json
 import re
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
+from tap_compose.streams.audit import AuditEvents
+from tap_compose.streams.base import DeploymentStream
 from tap_compose.tap import TapCompose
 from tests.tap_runs import discover
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ROOT = Path(__file__).parent.parent
+
+MARKS = ("Personal", "May be personal", "Infrastructure", "Credentials")
+"""What the description of a sensitive column ends with."""
+
+_KINDS = {"string": "text", "array": "list"}
 
 _GROUPS = {
     "account": "The account",
@@ -89,18 +99,22 @@ def _meltano_setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return setting
 
 
-def readme_blocks() -> dict[str, str]:
-    """The parts of README.md that are drawn from the code, by name."""
-    return {"streams": _streams(), "settings": _settings(), "picture": _picture()}
+def blocks() -> dict[str, dict[str, str]]:
+    """The parts of pages that are drawn from the code, by page and name."""
+    return {
+        "README.md": {"streams": _streams(), "settings": _settings(), "picture": _picture()},
+        "docs/privacy.md": {"personal": _marked()},
+    }
 
 
-def readme(text: str) -> str:
-    """Put the parts that are drawn from the code into README.md."""
-    for name, block in readme_blocks().items():
-        pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
-        text, count = re.subn(pattern, partial(_put_between, block), text, flags=re.DOTALL)
+def page(name: str) -> str:
+    """A page with the parts in it that are drawn from the code."""
+    text = (ROOT / name).read_text()
+    for block, content in blocks()[name].items():
+        pattern = rf"(<!-- begin {block} -->\n).*?(<!-- end {block} -->)"
+        text, count = re.subn(pattern, partial(_put_between, content), text, flags=re.DOTALL)
         if count != 1:
-            raise ValueError(f"README.md must have one block {name}")
+            raise ValueError(f"{name} must have one block {block}")
     return text
 
 
@@ -125,6 +139,79 @@ def _streams() -> str:
         what = stream.__doc__.splitlines()[0]
         path = stream.path.replace("{}", ":id")
         lines.append(f"| {entry['stream']} | {what} | `{path}` | {keys} | {replication} |")
+    return "\n".join(lines) + "\n"
+
+
+def streams_page() -> str:
+    """docs/streams.md: every stream with its columns."""
+    parts = [
+        "# Streams and their columns",
+        "",
+        "Drawn from the code by `make docs`. Only columns of the key are never null. Objects and",
+        "lists are JSON; their members are written below them.",
+    ]
+    for stream, entry in _entries():
+        key = entry.get("replication_key")
+        parts += [
+            "",
+            f"## {entry['stream']}",
+            "",
+            stream.__doc__.splitlines()[0],
+            "",
+            f"- endpoint: `GET {stream.path.replace('{}', ':id')}`",
+            f"- key: {', '.join(f'`{each}`' for each in entry['key_properties'])}",
+            f"- replication: {f'incremental on `{key}`' if key else 'full'}",
+            f"- requests: {requests_of(stream)}",
+            "",
+            "| column | type | what it holds |",
+            "|---|---|---|",
+        ]
+        parts += [
+            f"| `{name}` | {kind} | {what} |"
+            for name, kind, what in _columns(entry["schema"]["properties"])
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def requests_of(stream: Any) -> str:
+    """What it costs to read a stream, in words; ``tests/test_selection.py`` counts it."""
+    others = [
+        vars(each)["name"] for each in STREAMS if each is not stream and each.path == stream.path
+    ]
+    shared = f", shared with {', '.join(others)}" if others else ""
+    if issubclass(stream, DeploymentStream):
+        return f"1 for each deployment{shared}, and 1 for the list of deployments"
+    if stream is AuditEvents:
+        return "1 for each 100 events and some 12 % more; 4 or so where nothing is new"
+    if "{}" in stream.path:
+        return "1 for each account, and 1 for the list of accounts"
+    return f"1{shared}"
+
+
+def _columns(properties: dict[str, Any], place: str = "") -> Iterator[tuple[str, str, str]]:
+    """Name, type and description of columns and, behind each, of its members."""
+    for name, schema in properties.items():
+        items = schema.get("items", schema)
+        kinds = [each for each in schema["type"] if each != "null"]
+        kind = "time" if schema.get("format") == "date-time" else _KINDS.get(kinds[0], kinds[0])
+        if kind == "list":
+            kind = "list of objects" if "properties" in items else "list of texts"
+        yield f"{place}{name}", kind, schema.get("description", "")
+        if items.get("properties"):
+            mark = "[]" if schema is not items else ""
+            yield from _columns(items["properties"], f"{place}{name}{mark}.")
+
+
+def _marked() -> str:
+    """The columns that are marked as personal or otherwise sensitive."""
+    lines = ["| stream | column | kind |", "|---|---|---|"]
+    lines += [
+        f"| {entry['stream']} | `{name}` | {mark.lower()} |"
+        for _, entry in _entries()
+        for name, _, what in _columns(entry["schema"]["properties"])
+        for mark in MARKS
+        if what.endswith(f" {mark}.")
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -158,8 +245,9 @@ def main() -> None:
     """Write the documents."""
     (ROOT / "catalog.example.json").write_text(catalog())
     (ROOT / "meltano.yml").write_text(meltano())
-    path = ROOT / "README.md"
-    path.write_text(readme(path.read_text()))
+    (ROOT / "docs" / "streams.md").write_text(streams_page())
+    for name in blocks():
+        (ROOT / name).write_text(page(name))
 
 
 if __name__ == "__main__":

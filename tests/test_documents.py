@@ -44,10 +44,18 @@ def test_meltano_yml_has_every_setting() -> None:
     assert [each["name"] for each in project["plugins"]["loaders"]] == ["target-jsonl"]
 
 
-@pytest.mark.parametrize("name", documents.readme_blocks())
-def test_readme_is_drawn_from_the_code(name: str) -> None:
-    assert documents.readme_blocks()[name] in README, "run make docs"
-    assert documents.readme(README) == README
+@pytest.mark.parametrize("name", documents.blocks())
+def test_pages_hold_what_is_drawn_from_the_code(name: str) -> None:
+    assert (ROOT / name).read_text() == documents.page(name), "run make docs"
+
+
+def test_the_page_of_streams_is_drawn_from_the_code() -> None:
+    page = (ROOT / "docs" / "streams.md").read_text()
+    assert page == documents.streams_page(), "run make docs"
+    assert page.count("\n## ") == 25
+    rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) == 177
+    assert all(what.strip() for _, _, what in rows)
 
 
 def test_the_config_in_readme_is_one() -> None:

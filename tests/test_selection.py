@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tap_compose.streams import STREAMS
 from tests.contract import FIELDS
+from tests.documents import requests_of
 from tests.tap_runs import catalog_of, config_for, sync
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ def test_one_stream_makes_only_the_requests_that_it_needs(stream: str, sandbox: 
         assert counts == {}
     else:
         assert counts == _needed(stream, sandbox)
+    ids = sandbox.account.deployment_ids
+    said = requests_of(next(each for each in STREAMS if vars(each)["name"] == stream))
+    assert ("for each deployment" in said) == (sum(counts.values()) > len(ids))
+    assert ("for the list of deployments" in said) == stream.startswith("deployment_")
 
 
 def test_nothing_selected_makes_no_request(sandbox: Sandbox) -> None:

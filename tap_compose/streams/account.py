@@ -43,7 +43,7 @@ class AccountUsers(AccountStream):
     schema = schema(
         key("account_id", "The account that the user belongs to."),
         key("id", "The user's id."),
-        text("name", "The user's name."),
+        text("name", "The user's name. Personal."),
     )
 
     @override
@@ -72,7 +72,7 @@ class User(AccountStream):
     primary_keys = ("id",)
     schema = schema(
         key("id", "The user's id."),
-        text("name", "The user's name."),
+        text("name", "The user's name. Personal."),
     )
 
 
@@ -90,6 +90,6 @@ class Teams(AccountStream):
             "users",
             "The members of the team.",
             text("id", "The user's id."),
-            text("name", "The user's name."),
+            text("name", "The user's name. Personal."),
         ),
     )

@@ -85,7 +85,7 @@ class DeploymentDetails(DeploymentStream):
         record(
             "connection_strings",
             "How to connect to it. These hold live passwords: null unless "
-            "include_connection_strings is set.",
+            "include_connection_strings is set. Credentials.",
             texts("health", "For asking after its health."),
             texts("ssh", "For SSH tunnels."),
             texts("admin", "For the administration front end."),
@@ -236,9 +236,9 @@ class DeploymentPortals(DeploymentStream):
         DEPLOYMENT_ID,
         text("name", "The portal's name."),
         text("type", "Kind of portal, such as haproxy, ssl, mongodb or rethink."),
-        text("internal_ip", "Its address inside the cluster."),
+        text("internal_ip", "Its address inside the cluster. Infrastructure."),
         text("zone", "Where it is."),
-        text("hostname", "Its host name."),
+        text("hostname", "Its host name. Infrastructure."),
         boolean("ssl_enabled", "Whether it speaks TLS; known for Redis only."),
     )
 
@@ -253,7 +253,7 @@ class DeploymentPortalUsers(DeploymentStream):
     schema = schema(
         DEPLOYMENT_ID,
         key("type", "Kind of portal that the user is for, ssh or haproxy."),
-        key("name", "The portal user's name."),
+        key("name", "The portal user's name. May be personal."),
         text("id", "The portal user's id, where there is one."),
     )
 
@@ -373,7 +373,7 @@ class DeploymentRoles(DeploymentStream):
             "users",
             "The users who have it.",
             text("id", "The user's id."),
-            text("name", "The user's name."),
+            text("name", "The user's name. Personal."),
         ),
     )
 
@@ -416,7 +416,7 @@ class DeploymentTeamRoles(DeploymentStream):
                 "users",
                 "The members of the team, where the API names them.",
                 text("id", "The user's id."),
-                text("name", "The user's name."),
+                text("name", "The user's name. Personal."),
             ),
         ),
     )
@@ -449,7 +449,7 @@ class DeploymentWhitelist(DeploymentStream):
         DEPLOYMENT_ID,
         key("id", "The entry's id."),
         text("description", "What the entry is for."),
-        text("ip", "The address or network, as CIDR."),
+        text("ip", "The address or network, as CIDR. Infrastructure."),
     )
 
 
