@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from tap_compose.report import Kind
 from tap_compose.sandbox import cli as sandbox_cli
 from tap_compose.settings import SETTINGS_SCHEMA, problems_of
 from tap_compose.tap import TapCompose
@@ -21,6 +23,7 @@ from tests.tap_runs import command
 
 ROOT = documents.ROOT
 README = (ROOT / "README.md").read_text()
+TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 
 
 def test_the_example_catalog_is_what_discovery_prints() -> None:
@@ -102,3 +105,34 @@ def test_no_tracked_file_names_a_package_index() -> None:
         if path.exists():
             assert not hosts.search(path.read_text()), name
     assert tracked or not Path(ROOT / ".git").exists()
+
+
+def _messages() -> str:
+    """Every text in the tap's code, a line each; what is filled in is ``…``."""
+    texts = []
+    for path in sorted((ROOT / "tap_compose").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    part.value if isinstance(part, ast.Constant) else "…" for part in node.values
+                ]
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(re.sub(r"%[sd.\d]*[sdf]", "…", node.value))
+    return "\n".join(texts)
+
+
+def test_troubleshooting_knows_the_messages_of_the_tap() -> None:
+    headings = re.findall(r"^### `(.*)`$", TROUBLESHOOTING, re.MULTILINE)
+    said = _messages()
+    kinds = {f"{kind.value}: …" for kind in Kind}
+    assert kinds <= set(headings)
+    parts = {part.strip(" ;:,") for each in set(headings) - kinds for part in each.split("…")}
+    assert len(parts) > 30
+    assert [each for each in parts if each not in said] == []
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
