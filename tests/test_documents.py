@@ -23,6 +23,7 @@ from tests.tap_runs import command
 
 ROOT = documents.ROOT
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 
 
@@ -70,7 +71,8 @@ def test_the_config_in_readme_is_one() -> None:
 
 def test_the_commands_in_readme_exist() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(re.findall(r"(?:\$ |`)make ([a-z-]+)", README)) <= set(targets)
+    pages = README + CONTRIBUTING
+    assert set(re.findall(r"(?:\$ |`)make ([a-z-]+)", pages)) <= set(targets)
     options = set(re.findall(r"--[a-z]+", README))
     helps = CliRunner().invoke(TapCompose.cli, ["--help"]).output
     for name in ("serve", "run", "demo"):
@@ -130,6 +132,22 @@ def test_troubleshooting_knows_the_messages_of_the_tap() -> None:
     parts = {part.strip(" ;:,") for each in set(headings) - kinds for part in each.split("…")}
     assert len(parts) > 30
     assert [each for each in parts if each not in said] == []
+
+
+def test_continuous_integration_runs_what_the_makefile_has() -> None:
+    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    matrix = flow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    classifiers = metadata("tap-compose").get_all("Classifier") or []
+    versions = [each.rpartition(" ")[2] for each in classifiers if "Python :: 3." in each]
+    assert matrix == versions == ["3.10", "3.11", "3.12", "3.13"]
+    commands = {
+        step["run"] for job in flow["jobs"].values() for step in job["steps"] if "run" in step
+    }
+    assert commands == {"make test", "make test-all", "make build", "make audit"}
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    tests = (ROOT / "Makefile").read_text()
+    for hook in hooks:
+        assert hook["entry"].replace(".venv/bin/", "$(BIN)/").removesuffix(" --fix") in tests
 
 
 def test_links_between_pages_lead_somewhere() -> None:
