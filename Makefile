@@ -41,7 +41,7 @@ build: .venv/.ready .venvs/release/.ready
 audit: .venvs/release/.ready
 	for each in locks/*.txt; do .venvs/release/bin/pip-audit --strict --disable-pip --require-hashes -r $$each || exit 1; done
 
-docs: .venv/.ready
+docs: .venv/.ready .venvs/target-jsonl/.ready
 	$(BIN)/python -m tests.documents
 
 lock: .venv/.ready

@@ -246,6 +246,6 @@ def drawing(place: Place) -> RenderableType:
     table = Table.grid()
     table.add_row(head)
     table.add_row(line("  ", (place.present, "green")))
-    table.add_row(line("  ", place.counts))
+    table.add_row(line("  ", (place.counts, "white")))
     table.add_row(line("  ", (f"waiting for {place.waits_for}" if place.waits_for else "", "dim")))
     return table

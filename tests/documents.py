@@ -1,7 +1,7 @@
 """Writes the documents that are drawn from the code; the tests hold what is committed to it.
 
-``make docs`` runs this: catalog.example.json, meltano.yml and docs/streams.md whole, and in other
-pages what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+``make docs`` runs this: catalog.example.json, meltano.yml, docs/streams.md and the pictures whole,
+and in other pages what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tap_compose.streams import STREAMS
 from tap_compose.streams.audit import AuditEvents
 from tap_compose.streams.base import DeploymentStream
 from tap_compose.tap import TapCompose
+from tests import pictures
 from tests.tap_runs import discover
 
 if TYPE_CHECKING:
@@ -246,6 +247,8 @@ def main() -> None:
     (ROOT / "catalog.example.json").write_text(catalog())
     (ROOT / "meltano.yml").write_text(meltano())
     (ROOT / "docs" / "streams.md").write_text(streams_page())
+    (ROOT / "docs" / "progress.svg").write_text(pictures.progress())
+    (ROOT / "docs" / "demo.svg").write_text(pictures.demo(ROOT))
     for name in blocks():
         (ROOT / name).write_text(page(name))
 

@@ -18,7 +18,7 @@ from tap_compose.report import Kind
 from tap_compose.sandbox import cli as sandbox_cli
 from tap_compose.settings import SETTINGS_SCHEMA, problems_of
 from tap_compose.tap import TapCompose
-from tests import documents
+from tests import documents, pictures
 from tests.tap_runs import command
 
 ROOT = documents.ROOT
@@ -60,6 +60,12 @@ def test_the_page_of_streams_is_drawn_from_the_code() -> None:
     rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) == 177
     assert all(what.strip() for _, _, what in rows)
+
+
+def test_the_picture_of_a_run_is_drawn_from_the_code() -> None:
+    picture = (ROOT / "docs" / "progress.svg").read_text()
+    assert picture == pictures.progress(), "run make docs"
+    assert "deployment_recipes: 612 of 1,480 deployments" in pictures.text_of(picture)
 
 
 def test_the_config_in_readme_is_one() -> None:

@@ -16,10 +16,13 @@ import requests
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.app import RESOURCES
 from tap_compose.sandbox.server import Sandbox
+from tests import pictures
+from tests.documents import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+PICTURE = ROOT / "docs" / "demo.svg"
 SANDBOX = [sys.executable, "-c", "from tap_compose.sandbox.cli import main; main()"]
 SHOW = "import os; print(os.environ['TAP_COMPOSE_API_URL'], os.environ['TAP_COMPOSE_API_TOKEN'])"
 
@@ -176,3 +179,5 @@ def test_the_demo_shows_every_stream(tmp_path: Path) -> None:
     assert all(rows.values())
     assert rows["audit_events"] == 5000
     assert (output / "accounts.jsonl").read_text().count("\n") == 1
+    drawn = {tuple(line.split()[:2]) for line in pictures.text_of(PICTURE.read_text())}
+    assert {(name, str(count)) for name, count in rows.items()} <= drawn, "run make docs"

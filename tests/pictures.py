@@ -1,0 +1,73 @@
+"""Draws the pictures of README: how a run looks to a person, and what the demo ends with."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from tap_compose.progress import Place, drawing
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PLACE = Place(
+    streams=25,
+    streams_done=17,
+    stream="deployment_recipes",
+    parts=1480,
+    parts_done=612,
+    reached="",
+    rows=2_417_803,
+    rows_per_second=9120,
+    requests=61_204,
+    requests_per_second=148,
+    missing="14 skipped",
+    waits_for="GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s",
+    seconds=431,
+)
+"""A run over a large account, somewhere in its middle."""
+
+
+def progress() -> str:
+    """The picture of a run that goes on."""
+    return _picture("tap-compose --config config.json | target-postgres", drawing(PLACE))
+
+
+def demo(root: Path) -> str:
+    """The picture of what ``make demo`` ends with; runs it."""
+    target = root / ".venvs" / "target-jsonl" / "bin" / "target-jsonl"
+    said = subprocess.run(
+        [Path(sys.executable).parent / "compose-sandbox", "demo", "--target", target],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return _picture("make demo", Text(said.rstrip(), no_wrap=True))
+
+
+def text_of(picture: str) -> list[str]:
+    """The lines of text in a picture."""
+    places = re.findall(r'<text [^>]*y="([\d.]+)"[^>]*>([^<]*)</text>', picture)
+    lines: dict[str, str] = {}
+    for place, part in places:
+        lines[place] = lines.get(place, "") + part
+    return [
+        re.sub(r"&#(\d+);", lambda mark: chr(int(mark[1])), line).replace("\xa0", " ").rstrip()
+        for line in lines.values()
+    ]
+
+
+def _picture(title: str, content: RenderableType) -> str:
+    console = Console(record=True, width=92, file=StringIO(), force_terminal=True)
+    console.print(content)
+    svg = console.export_svg(title=title, unique_id="tap-compose")
+    svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # fetched from elsewhere
+    return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
