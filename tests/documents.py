@@ -66,8 +66,8 @@ _LOADERS: dict[str, tuple[str, list[dict[str, Any]]]] = {
 
 _HUB_HEAD = """\
 # The tap for MeltanoHub, drawn from its own settings by `make docs`. It belongs there at
-# _data/meltano/extractors/tap-compose/VARIANT.yml, where VARIANT is the owner of the repository;
-# `repo` and `logo_url` are named once there is a public repository and a logo.
+# _data/meltano/extractors/tap-compose/VARIANT.yml, where VARIANT is the owner of the repository.
+# To fill in then: `variant`, `repo`, `logo_url`, and `pip_url` unless the tap is on PyPI.
 """
 _HUB_NEXT_STEPS = """\
 Choose what to read; a stream that is not selected costs no request:

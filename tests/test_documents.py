@@ -145,7 +145,8 @@ def test_the_config_in_readme_is_one() -> None:
 def test_the_commands_in_readme_exist() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"(?:\$ |`)make ([a-z-]+)", README)) <= set(targets)
-    options = set(re.findall(r"--[a-z]+", README))
+    ours = re.sub(r"\bmeltano .*", "", README)  # tests/test_meltano.py sees to the others
+    options = set(re.findall(r"--[a-z]+", ours))
     helps = CliRunner().invoke(TapCompose.cli, ["--help"]).output
     for name in ("serve", "run", "demo"):
         helps += CliRunner().invoke(sandbox_cli.main, [name, "--help"]).output

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ import psycopg
 import pytest
 import yaml
 
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.account import NOW, Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tests.contract import FIELDS
 from tests.documents import ROOT
@@ -182,23 +184,30 @@ def test_select(project: Project, small: Sandbox) -> None:
     assert small.log.counts == {"/accounts": 1}
 
 
-def test_the_second_run_goes_on_where_the_first_ended(project: Project, small: Sandbox) -> None:
-    whole = sync(config_for(small))
-    project.meltano("run", "tap-compose", "target-jsonl")
-    assert project.loaded() == whole.rows
-    assert project.meltano("state", "list").stdout.split() == [STATE]
-    assert project.state() == whole.state
+def test_the_second_run_goes_on_where_the_first_ended(project: Project) -> None:
+    with Sandbox(account=Account(Size(deployments=2, events=300, recipes=4))) as growing:
+        config = config_for(growing, max_retries=8)
+        project = project.with_environment(
+            TAP_COMPOSE_API_URL=growing.url, TAP_COMPOSE_API_TOKEN=growing.token
+        )
+        whole = sync(config)
+        project.meltano("run", "tap-compose", "target-jsonl")
+        assert project.loaded() == whole.rows
+        assert project.meltano("state", "list").stdout.split() == [STATE]
+        assert project.state() == whole.state
 
-    project.meltano("run", "tap-compose", "target-jsonl")
-    again = sync(config_for(small), state=whole.state)
-    rows = project.loaded()
-    assert rows == again.rows
-    assert 0 < len(rows["audit_events"]) < 10
-    assert 0 < len(rows["deployment_recipes"]) < 10
-    assert project.state() == whole.state
+        added = [growing.account.events.add(NOW + timedelta(hours=hours)) for hours in (1, 2)]
+        project.meltano("run", "tap-compose", "target-jsonl")
+        again = sync(config, state=whole.state)
+        rows = project.loaded()
+        assert rows == again.rows
+        assert [row["id"] for row in rows["audit_events"][-2:]] == added
+        assert len(rows["audit_events"]) < 10
+        assert 0 < len(rows["deployment_recipes"]) < 10
+        assert project.state() == again.state != whole.state
 
-    project.meltano("run", "--full-refresh", "tap-compose", "target-jsonl")
-    assert project.loaded() == whole.rows
+        project.meltano("run", "--full-refresh", "tap-compose", "target-jsonl")
+        assert project.loaded() == sync(config).rows
 
 
 def test_each_shard_has_a_state_of_its_own(project: Project, small: Sandbox) -> None:
@@ -214,6 +223,19 @@ def test_each_shard_has_a_state_of_its_own(project: Project, small: Sandbox) -> 
     whole = sync(config_for(small), streams=["deployment_recipes"]).rows["deployment_recipes"]
     assert read[0] | read[1] == {row["deployment_id"] for row in whole}
     assert not read[0] & read[1]
+
+
+def test_a_slice_of_the_audit_log_has_a_state_of_its_own(project: Project) -> None:
+    end = "2017-01-01"
+    slice_of_it = project.with_environment(TAP_COMPOSE_END_DATE=end)
+    run = ("run", "--state-id-suffix=until-2017", "tap-compose-audit", "target-jsonl")
+    slice_of_it.meltano(*run)
+    times = [row["created_at"] for row in project.loaded()["audit_events"]]
+    assert times == sorted(times)
+    assert max(times) < end
+    (state_id,) = project.meltano("state", "list").stdout.split()
+    assert state_id == "dev:tap-compose-audit-to-target-jsonl:until-2017"
+    assert project.state(state_id)["bookmarks"]["audit_events"]["replication_key_value"] < end
 
 
 def test_a_run_that_fails(project: Project, small: Sandbox) -> None:
@@ -265,6 +287,16 @@ def test_jobs_and_schedules(project: Project, small: Sandbox) -> None:
 def test_the_job_of_readme_behind_the_sandbox(project: Project) -> None:
     project.meltano("run", "compose-to-jsonl", before=[str(SANDBOX), "run", "--"])
     assert project.loaded().keys() == set(FIELDS)
+
+
+def test_the_commands_in_readme_exist(project: Project) -> None:
+    options: dict[str, set[str]] = {}
+    for name, rest in re.findall(r"\bmeltano ([a-z]+)(.*)", (ROOT / "README.md").read_text()):
+        options.setdefault(name, set()).update(re.findall(r"--[a-z-]+", rest))
+    assert options.keys() >= {"install", "run"}
+    for name, used in options.items():
+        known = re.findall(r"--[a-z-]+", project.meltano(name, "--help").stdout)
+        assert used <= set(known), name
 
 
 @pytest.fixture
