@@ -155,6 +155,25 @@ def test_config(project: Project, small: Sandbox) -> None:
         assert "is valid" in project.meltano("config", "test", extractor).stdout
 
 
+def test_a_loader_is_told_where_to_by_the_environment(project: Project) -> None:
+    project = project.with_environment(
+        TARGET_POSTGRES_HOST="warehouse.example",
+        TARGET_POSTGRES_PORT="6432",
+        TARGET_POSTGRES_USER="loader",
+        TARGET_POSTGRES_PASSWORD="secret",
+        TARGET_POSTGRES_DATABASE="analytics",
+    )
+    config = json.loads(project.meltano("config", "print", "target-postgres").stdout)
+    assert set(config.pop("password")) == {"*"}
+    assert config == {
+        "host": "warehouse.example",
+        "port": 6432,
+        "user": "loader",
+        "database": "analytics",
+        "default_target_schema": "compose",
+    }
+
+
 def test_config_test_says_what_is_wrong(project: Project) -> None:
     token = "a-token-that-was-revoked"
     project = project.with_environment(TAP_COMPOSE_API_TOKEN=token)
