@@ -26,7 +26,7 @@ test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: test .venvs/sdk-next/.ready
+test-all: test .venvs/sdk-next/.ready .venvs/meltano/.ready
 	$(BIN)/python -m pytest -m slow -s
 	.venvs/sdk-next/bin/python -m pytest -n 2 --dist loadfile
 

@@ -1,14 +1,18 @@
 """Writes the documents that are drawn from the code; the tests hold what is committed to it.
 
-``make docs`` runs this: catalog.example.json, meltano.yml, docs/streams.md and the pictures whole,
-and in other pages what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+``make docs`` runs this: catalog.example.json, meltano.yml, docs/meltanohub/tap-compose.yml,
+docs/streams.md and the pictures whole, and in other pages what stands between
+``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from functools import partial
+from importlib.metadata import metadata
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +44,68 @@ _GROUPS = {
     "deployments": "Deployments",
 }
 
+# Loaders by name: the variant, and the settings that matter here. Files of one run must not
+# overwrite those of the run before: an incremental one holds only what is new. target-duckdb is
+# not among them: its latest release, 0.8.0, loses the first row of a batch.
+_LOADERS: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    "target-jsonl": (
+        "andyh1203",
+        [
+            {"name": "destination_path", "value": "output"},
+            {"name": "do_timestamp_file", "kind": "boolean", "value": False},
+        ],
+    ),
+    "target-csv": (
+        "meltanolabs",
+        [
+            {"name": "output_path", "value": "output"},
+            {"name": "file_naming_scheme", "value": "{stream_name}-{timestamp}.csv"},
+        ],
+    ),
+    "target-postgres": (
+        "meltanolabs",
+        [
+            {"name": "host", "value": "localhost"},
+            {"name": "port", "kind": "integer", "value": 5432},
+            {"name": "user"},
+            {"name": "password", "kind": "string", "sensitive": True},
+            {"name": "database", "value": "compose"},
+            {"name": "default_target_schema", "value": "compose"},
+            {"name": "sqlalchemy_url", "kind": "string", "sensitive": True},
+        ],
+    ),
+}
+
+_HUB_HEAD = """\
+# The tap for MeltanoHub, drawn from its own settings by `make docs`. It belongs there at
+# _data/meltano/extractors/tap-compose/VARIANT.yml, where VARIANT is the owner of the repository.
+# To fill in then: `variant`, `repo`, `logo_url`, and `pip_url` unless the tap is on PyPI.
+"""
+_HUB_NEXT_STEPS = """\
+Choose what to read; a stream that is not selected costs no request:
+
+```bash
+meltano select tap-compose deployments '*'
+meltano select tap-compose audit_events '*'
+```
+"""
+_HUB_USAGE = """\
+The API is offline. The tap brings a local one with a made-up account, `compose-sandbox`, which
+can stand in front of any command:
+
+```bash
+pip install 'tap-compose[sandbox]'
+compose-sandbox run -- meltano run tap-compose target-jsonl
+```
+
+To split an account over several runs, give each part a state of its own:
+
+```bash
+TAP_COMPOSE_DEPLOYMENT_SHARD=1/2 meltano run --state-id-suffix=1-of-2 tap-compose target-jsonl
+TAP_COMPOSE_DEPLOYMENT_SHARD=2/2 meltano run --state-id-suffix=2-of-2 tap-compose target-jsonl
+```
+"""
+
 
 def catalog() -> str:
     """What ``tap-compose --discover`` prints."""
@@ -48,43 +114,116 @@ def catalog() -> str:
 
 
 def meltano() -> str:
-    """meltano.yml: the tap with every setting, a loader, and a daily schedule."""
-    loader = {
-        "name": "target-jsonl",
-        "variant": "andyh1203",
-        "pip_url": "target-jsonl",
-        "config": {"destination_path": "output", "do_timestamp_file": False},
-    }
+    """meltano.yml: the tap with every setting, loaders, jobs and schedules."""
     extractor = {
         "name": "tap-compose",
         "namespace": "tap_compose",
         "pip_url": "-e .",
         "executable": "tap-compose",
         "capabilities": [each.value for each in TapCompose.capabilities],
-        "settings_group_validation": [["api_token"]],
-        "settings": [_meltano_setting(*each) for each in SETTINGS_SCHEMA["properties"].items()],
-        "select": ["*.*"],
+        "settings_group_validation": [SETTINGS_SCHEMA["required"]],
+        "settings": _meltano_settings(),
+    }
+    audit = {
+        "name": "tap-compose-audit",
+        "inherit_from": "tap-compose",
+        "select": ["audit_events.*"],
     }
     project = {
-        "version": 1,
+        "requires_meltano": ">=4,<5",
         "send_anonymous_usage_stats": False,
         "project_id": "tap-compose",
         "default_environment": "dev",
         "environments": [{"name": "dev"}],
-        "plugins": {"extractors": [extractor], "loaders": [loader]},
-        "jobs": [{"name": "compose-to-jsonl", "tasks": ["tap-compose target-jsonl"]}],
-        "schedules": [{"name": "daily", "interval": "@daily", "job": "compose-to-jsonl"}],
+        "plugins": {
+            "extractors": [extractor, audit],
+            "loaders": [_loader(*each) for each in _LOADERS.items()],
+        },
+        "jobs": [
+            {"name": "compose-to-jsonl", "tasks": ["tap-compose target-jsonl"]},
+            {"name": "audit-to-jsonl", "tasks": ["tap-compose-audit target-jsonl"]},
+        ],
+        "schedules": [
+            {"name": "daily", "interval": "@daily", "job": "compose-to-jsonl"},
+            {"name": "audit", "interval": "*/15 * * * *", "job": "audit-to-jsonl"},
+        ],
     }
-    head = "# Drawn from the tap's own settings by `make docs`.\n"
-    return head + yaml.safe_dump(project, sort_keys=False, width=96, allow_unicode=True)
+    return "# Drawn from the tap's own settings by `make docs`.\n" + _yaml(project)
+
+
+def meltano_hub() -> str:
+    """The tap as MeltanoHub describes plugins."""
+    definition = {
+        "capabilities": sorted(each.value for each in TapCompose.capabilities),
+        "definition": "reads what a Compose account knows about its databases",
+        "description": metadata("tap-compose")["Summary"].partition(": ")[0],
+        "domain_url": "https://www.compose.com",
+        "executable": "tap-compose",
+        "keywords": ["api", "database", "meltano_sdk"],
+        "label": "Compose",
+        "log_parser": "singer-sdk",
+        "maintenance_status": "active",
+        "name": "tap-compose",
+        "namespace": "tap_compose",
+        "next_steps": _HUB_NEXT_STEPS,
+        "pip_url": "tap-compose",
+        "quality": "unknown",  # the Hub's to say
+        "settings": sorted(_meltano_settings(), key=itemgetter("name")),
+        "settings_group_validation": [SETTINGS_SCHEMA["required"]],
+        "supported_python_versions": _python_versions(),
+        "usage": _HUB_USAGE,
+        "variant": "tap-compose",
+    }
+    return _HUB_HEAD + _yaml(definition)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as it reads."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=96, allow_unicode=True)
+
+
+def _python_versions() -> list[str]:
+    classifiers = metadata("tap-compose").get_all("Classifier", [])
+    return [version for each in classifiers for version in re.findall(r":: (3\.\d+)$", each)]
+
+
+def _loader(name: str, loader: tuple[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    variant, settings = loader
+    return {
+        "name": name,
+        "namespace": name.replace("-", "_"),  # defined here: the Hub is not asked
+        "variant": variant,
+        "pip_url": (ROOT / "locks" / f"{name}.in").read_text().strip(),
+        "executable": name,
+        "settings": settings,
+    }
+
+
+def _meltano_settings() -> list[dict[str, Any]]:
+    schema = deepcopy(SETTINGS_SCHEMA)
+    TapCompose.append_builtin_config(schema)
+    del schema["properties"]["faker_config"]  # the tap does not install Faker
+    return [_meltano_setting(*each) for each in schema["properties"].items()]
 
 
 def _meltano_setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     kinds = {
         "integer": "integer",
-        "number": "decimal",
+        "number": "integer",  # Meltano 4.4 fails on a decimal that comes from the environment
         "boolean": "boolean",
         "array": "array",
+        "object": "object",
         "string": "date_iso8601" if schema.get("format") == "date-time" else "string",
     }
     setting = {
@@ -246,9 +385,10 @@ def main() -> None:
     """Write the documents."""
     (ROOT / "catalog.example.json").write_text(catalog())
     (ROOT / "meltano.yml").write_text(meltano())
-    (ROOT / "docs" / "streams.md").write_text(streams_page())
-    (ROOT / "docs" / "progress.svg").write_text(pictures.progress())
-    (ROOT / "docs" / "demo.svg").write_text(pictures.demo(ROOT))
+    (ROOT / "docs/meltanohub/tap-compose.yml").write_text(meltano_hub())
+    (ROOT / "docs/streams.md").write_text(streams_page())
+    (ROOT / "docs/progress.svg").write_text(pictures.progress())
+    (ROOT / "docs/demo.svg").write_text(pictures.demo(ROOT))
     for name in blocks():
         (ROOT / name).write_text(page(name))
 

@@ -10,6 +10,7 @@ from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -26,6 +27,65 @@ README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 
+# What the Hub's own schema asks of an extractor, as far as this one says anything.
+HUB_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name", "namespace", "variant", "quality", "label", "pip_url"],
+    "properties": {
+        **{
+            name: {"type": "string"}
+            for name in (
+                *("name", "namespace", "variant", "label", "description", "definition"),
+                *("domain_url", "repo", "logo_url", "pip_url", "executable"),
+                *("next_steps", "usage"),
+            )
+        },
+        "keywords": {"type": "array", "items": {"type": "string"}},
+        "log_parser": {"const": "singer-sdk"},
+        "maintenance_status": {"enum": ["active", "beta", "development", "inactive", "unknown"]},
+        "quality": {"enum": ["gold", "silver", "bronze", "unknown"]},
+        "capabilities": {
+            "type": "array",
+            "items": {
+                "enum": [
+                    *("properties", "catalog", "discover", "state", "about", "stream-maps"),
+                    *("schema-flattening", "activate-version", "batch", "test", "log-based"),
+                    "structured-logging",
+                ]
+            },
+        },
+        "settings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["name", "label", "kind", "description"],
+                "properties": {
+                    **{name: {"type": "string"} for name in ("name", "label", "description")},
+                    "kind": {
+                        "enum": [
+                            *("oauth", "hidden", "password", "date_iso8601", "file", "email"),
+                            *("integer", "options", "object", "array", "boolean", "string"),
+                            "decimal",
+                        ]
+                    },
+                    "sensitive": {"type": "boolean"},
+                    "value": {},
+                },
+            },
+        },
+        "settings_group_validation": {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "string"}},
+        },
+        "supported_python_versions": {
+            "type": "array",
+            "items": {"type": "string", "pattern": r"^3\.\d+$"},
+        },
+    },
+}
+
 
 def test_the_example_catalog_is_what_discovery_prints() -> None:
     printed = json.loads(command("--discover").stdout)
@@ -38,14 +98,39 @@ def test_meltano_yml_is_drawn_from_the_settings() -> None:
 
 def test_meltano_yml_has_every_setting() -> None:
     project = yaml.safe_load((ROOT / "meltano.yml").read_text())
-    (tap,) = project["plugins"]["extractors"]
+    tap, audit = project["plugins"]["extractors"]
     settings = {each["name"]: each for each in tap["settings"]}
-    assert settings.keys() == SETTINGS_SCHEMA["properties"].keys()
+    about = json.loads(command("--about", "--format=json").stdout)["settings"]["properties"]
+    assert settings.keys() == about.keys() - {"faker_config"}
     assert settings["api_token"]["sensitive"] is True
     assert all(each["description"] and each["label"] for each in settings.values())
     assert tap["capabilities"] == [each.value for each in TapCompose.capabilities]
-    assert [each["interval"] for each in project["schedules"]] == ["@daily"]
-    assert [each["name"] for each in project["plugins"]["loaders"]] == ["target-jsonl"]
+    assert audit["inherit_from"] == tap["name"]
+    jobs = {each["name"]: each["tasks"][0].split() for each in project["jobs"]}
+    assert {each["job"] for each in project["schedules"]} == jobs.keys()
+    loaders = {each["name"] for each in project["plugins"]["loaders"]}
+    assert {name for names in jobs.values() for name in names} <= {
+        tap["name"],
+        audit["name"],
+        *loaders,
+    }
+
+
+def test_the_definition_for_meltanohub_is_drawn_from_the_settings() -> None:
+    path = ROOT / "docs" / "meltanohub" / "tap-compose.yml"
+    assert path.read_text() == documents.meltano_hub(), "run make docs"
+
+
+def test_the_definition_for_meltanohub_has_its_form() -> None:
+    definition = yaml.safe_load(documents.meltano_hub())
+    jsonschema.validate(definition, HUB_SCHEMA)
+    assert list(definition) == sorted(definition)
+    about = json.loads(command("--about", "--format=json").stdout)
+    assert definition["supported_python_versions"] == about["supported_python_versions"]
+    assert sorted(definition["capabilities"]) == sorted(about["capabilities"])
+    names = [each["name"] for each in definition["settings"]]
+    assert names == sorted(about["settings"]["properties"].keys() - {"faker_config"})
+    assert definition["settings_group_validation"] == [["api_token"]]
 
 
 @pytest.mark.parametrize("name", documents.blocks())
@@ -79,7 +164,8 @@ def test_the_commands_in_readme_exist() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     pages = README + CONTRIBUTING
     assert set(re.findall(r"(?:\$ |`)make ([a-z-]+)", pages)) <= set(targets)
-    options = set(re.findall(r"--[a-z]+", README))
+    ours = re.sub(r"\bmeltano .*", "", README)  # tests/test_meltano.py sees to the others
+    options = set(re.findall(r"--[a-z]+", ours))
     helps = CliRunner().invoke(TapCompose.cli, ["--help"]).output
     for name in ("serve", "run", "demo"):
         helps += CliRunner().invoke(sandbox_cli.main, [name, "--help"]).output

@@ -6,10 +6,12 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from tests.tap_runs import catalog_of, command, config_for, on_a_terminal, without_colours
+from tests.tap_runs import catalog_of, command, config_for, on_a_terminal, sync, without_colours
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from tap_compose.sandbox.server import Sandbox
 
@@ -90,3 +92,13 @@ def test_a_table_where_a_person_looks_on(tmp_path: Path, sandbox: Sandbox) -> No
     assert lines[1].split()[:6] == ["deployment_addons", "21", "12", "-", "1", "-"]
     assert lines[3].split()[:3] == ["teams", "2", "1"]
     assert lines[-1].startswith("complete but for 2 skipped; 45 rows of 3 streams")
+
+
+def test_a_stream_in_which_the_run_stopped_has_its_time(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    output = sync(config_for(sandbox, api_token="wrong"), streams=["teams"])
+    assert output.status == 1
+    summary = next(line for line in caplog.messages if line.startswith("summary of teams"))
+    assert re.search(r": 0 rows, .* 0 dropped, \d+\.\d+ seconds", summary)

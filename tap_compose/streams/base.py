@@ -192,10 +192,12 @@ class ComposeStream(Stream):
             tally.began = monotonic()
             tally.parts = len(self.partitions or [{}])
         write = self._written if self.is_plain else self._counted
-        yield from write(self.fetched_rows(context))
-        if "answers" in self.__dict__:
-            tally.requests, tally.retries = self.answers.requests, self.answers.retries
-        tally.ended = monotonic()
+        try:
+            yield from write(self.fetched_rows(context))
+        finally:  # the summary tells of a run that stops early too
+            if "answers" in self.__dict__:
+                tally.requests, tally.retries = self.answers.requests, self.answers.retries
+            tally.ended = monotonic()
         tally.parts_done += 1
         if self._version is not None and context == self.last_context:
             self._activate_version(self._version)
