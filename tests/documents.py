@@ -322,7 +322,7 @@ def requests_of(stream: Any) -> str:
     if issubclass(stream, DeploymentStream):
         return f"1 for each deployment{shared}, and 1 for the list of deployments"
     if stream is AuditEvents:
-        return "1 for each 100 events and some 12 % more; 4 or so where nothing is new"
+        return "1 for each 100 events and some 12 % more, 1 where nothing is new"
     if "{}" in stream.path:
         return "1 for each account, and 1 for the list of accounts"
     return f"1{shared}"
