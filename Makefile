@@ -10,6 +10,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+TARGETS := csv duckdb jsonl postgres
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-annotate --no-header
@@ -26,7 +27,7 @@ test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: test .venvs/sdk-next/.ready .venvs/meltano/.ready
+test-all: test .venvs/sdk-next/.ready .venvs/meltano/.ready $(TARGETS:%=.venvs/target-%/.ready)
 	$(BIN)/python -m pytest -m slow -s
 	.venvs/sdk-next/bin/python -m pytest -n 2 --dist loadfile
 

@@ -147,11 +147,11 @@ def _type_of(schema: dict[str, Any]) -> Any:
     if "array" in types:
         return list[_type_of(schema["items"])]  # type: ignore[misc]
     if "object" in types:
-        members = schema["properties"]
-        if not members:
+        if "properties" not in schema:
             return dict[str, Any]
+        members = schema["properties"].items()
         return msgspec.defstruct(
-            "Part", [(name, _type_of(each) | None, None) for name, each in members.items()]
+            "Part", [(name, _type_of(each) | None, None) for name, each in members]
         )
     if "number" in types:
         raise OddError("numbers are read exactly one by one")

@@ -119,8 +119,9 @@ def converter(schema: dict[str, Any]) -> Converter:
     if "array" in types:
         return _array_of(converter(schema["items"]), of_text="string" in schema["items"]["type"])
     if "object" in types:
-        columns = {name: converter(each) for name, each in schema["properties"].items()}
-        return _object_of(columns) if columns else _free_form
+        if "properties" not in schema:
+            return _free_form
+        return _object_of({name: converter(each) for name, each in schema["properties"].items()})
     if schema.get("format") == "date-time":
         return _time
     return next(_SCALARS[name] for name in _SCALARS if name in types)

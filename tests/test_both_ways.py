@@ -21,6 +21,7 @@ from tap_compose.sandbox.account import Account, Size
 from tap_compose.streams.base import DeploymentStream
 from tap_compose.tap import TapCompose
 from tests.contract import FIELDS
+from tests.expected import expected_rows
 from tests.tap_runs import catalog_of, config_for, sync
 from tests.test_rows import JSON
 
@@ -148,6 +149,18 @@ def test_flattening_is_applied(sandbox: Any) -> None:
     config = config_for(sandbox, include_connection_strings=True, **flattening)
     output = sync(config, streams=["deployment_details"])
     assert all("connection_strings__direct" in row for row in output.rows["deployment_details"])
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_flattening_keeps_what_has_no_known_members(sandbox: Any, depth: int) -> None:
+    flattening = {"flattening_enabled": True, "flattening_max_depth": depth}
+    config = config_for(sandbox, include_connection_strings=True, **flattening)
+    rows = sync(config, streams=["audit_events", "deployment_details"]).rows
+    events = {row["id"]: row["data"] for row in expected_rows(sandbox.account)["audit_events"]}
+    assert {row["id"]: json.loads(row["data"]) for row in rows["audit_events"]} == events
+    for row in rows["deployment_details"]:
+        strings = sandbox.account.resource(row["id"], "")["connection_strings"]
+        assert json.loads(row["connection_strings__misc"]) == strings["misc"]
 
 
 def test_a_part_of_a_column_can_be_deselected(sandbox: Any) -> None:

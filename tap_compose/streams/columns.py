@@ -51,7 +51,9 @@ def boolean(name: str, description: str) -> th.Property[Any]:
 
 def free_form(name: str, description: str) -> th.Property[Any]:
     """A column of JSON objects whose members nobody documented."""
-    return th.Property(name, th.ObjectType(), description=description)
+    # ObjectType names an empty list of members, and flattening would then keep none of them.
+    free = {"type": ["object", "null"], "additionalProperties": True}
+    return th.Property(name, th.CustomType(free), description=description)
 
 
 def texts(name: str, description: str) -> th.Property[Any]:
