@@ -23,7 +23,7 @@ test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: test
+test-all: test .venvs/dagster/.ready .venvs/target-postgres/.ready
 	$(BIN)/python -m pytest -m slow -s
 
 bench: .venv/.ready .venvs/benchmarks/.ready
