@@ -2,6 +2,7 @@
 # make test   lint, types and tests
 # make test-all  those, and the tests that take minutes
 # make bench  the tap beside others and beside the floor; takes half an hour
+# make scale  what a run takes per deployment and row, for docs/scale.md; three minutes
 # make docs   write anew what is generated from the code: catalog, meltano.yml, README's tables
 # make lock   choose new versions of everything that is installed here
 # Each sets up the environments that it needs; all it takes is Python 3.10 to 3.13 and PyPI.
@@ -12,7 +13,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-annotate --no-header
 
-.PHONY: demo test test-all bench docs lock clean
+.PHONY: demo test test-all bench scale docs lock clean
 
 demo: .venv/.ready .venvs/target-jsonl/.ready
 	$(BIN)/compose-sandbox demo --target .venvs/target-jsonl/bin/target-jsonl
@@ -28,6 +29,9 @@ test-all: test .venvs/dagster/.ready .venvs/target-postgres/.ready
 
 bench: .venv/.ready .venvs/benchmarks/.ready
 	$(BIN)/python -m benchmarks.compare
+
+scale: .venv/.ready .venvs/target-postgres/.ready
+	$(BIN)/python -m benchmarks.scale
 
 docs: .venv/.ready
 	$(BIN)/python -m tests.documents

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -63,16 +63,16 @@ def compose_audit_log(context: dg.AssetExecutionContext) -> None:
 
 
 @dg.schedule(cron_schedule="0 3 * * *", target=compose_deployments)
-def every_night() -> list[dg.RunRequest]:
+def every_night(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
     """Read all shards anew."""
-    return [dg.RunRequest(partition_key=shard) for shard in SHARDS.get_partition_keys()]
+    return _requests(context, SHARDS.get_partition_keys())
 
 
 @dg.schedule(cron_schedule="*/15 * * * *", target=compose_audit_log)
 def every_quarter_of_an_hour(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
     """Bring the newest events; last year's too, for those of its end: that costs one request."""
     years = YEARS.get_partition_keys(context.scheduled_execution_time)
-    return [dg.RunRequest(partition_key=year) for year in years[-2:]]
+    return _requests(context, years[-2:])
 
 
 definitions = dg.Definitions(
@@ -80,6 +80,13 @@ definitions = dg.Definitions(
     executor=dg.in_process_executor,  # a run is one step, which starts processes anyway
     schedules=[every_night, every_quarter_of_an_hour],
 )
+
+
+def _requests(
+    context: dg.ScheduleEvaluationContext, partitions: Sequence[str]
+) -> list[dg.RunRequest]:
+    moment = context.scheduled_execution_time.isoformat()
+    return [dg.RunRequest(f"{moment} {each}", partition_key=each) for each in partitions]
 
 
 def _sync(
