@@ -144,6 +144,31 @@ def test_slices_of_the_audit_log(
     assert output.rows["audit_events"] == wanted
 
 
+def test_an_event_on_the_edge_of_two_slices_is_in_the_later_one(
+    sandbox: Sandbox, first: Output
+) -> None:
+    events = first.rows["audit_events"]
+    edge = events[700]["created_at"]
+    earlier, later = (
+        sync(config_for(sandbox, **{bound: edge}), streams=["audit_events"])
+        for bound in ("end_date", "start_date")
+    )
+    assert earlier.rows["audit_events"] + later.rows["audit_events"] == events
+    assert later.rows["audit_events"][0]["created_at"] == edge
+
+
+def test_a_slice_that_is_over_costs_one_request_when_it_is_read_again(sandbox: Sandbox) -> None:
+    config = config_for(sandbox, start_date="2016-01-01", end_date="2017-01-01")
+    whole = sync(config, streams=["audit_events"])
+    sandbox.log.clear()
+    again = sync(config, streams=["audit_events"], state=whole.state)
+    assert len(sandbox.log.paths) == 1
+    since = _before(whole.rows["audit_events"][-1]["created_at"], 60)
+    overlap = [row for row in whole.rows["audit_events"] if row["created_at"] >= since]
+    assert again.rows["audit_events"] == overlap
+    assert again.bookmarks == whole.bookmarks
+
+
 def test_start_date_counts_for_recipes_too(sandbox: Sandbox, first: Output) -> None:
     start = "2018-05-31T00:00:00.000Z"
     output = sync(config_for(sandbox, start_date=start), streams=["deployment_recipes"])
