@@ -100,15 +100,16 @@ class Bench:
         deployments: int = 0,
         recipes: int = 1,
         events: int = 0,
+        runs: int = 3,
         again: bool = False,
     ) -> None:
-        """Run the tap, or run it twice and note the second time."""
+        """Run the tap so many times, and so many times again with its state."""
         case = Case(what, streams, deployments, events, recipes, 0.0, 1, (0, 0, 0), 0)
         with served(case) as (environment, _):
-            taken = self._run(environment, streams)
-            self._note(what, taken)
+            self._note(what, *(self._run(environment, streams) for _ in range(runs)))
             if again:
-                self._note(f"{what}, again", self._run(environment, streams, "--state", "state"))
+                arguments = (environment, streams, "--state", "state")
+                self._note(f"{what}, again", *(self._run(*arguments) for _ in range(runs)))
 
     def measure_slices(self, what: str, events: int) -> None:
         """Read the audit log in several runs, one after the other."""
@@ -146,34 +147,41 @@ class Bench:
 
             server = get_server(self.folder / f"postgres-{rows}")
         url = server.get_uri().replace("postgresql:", "postgresql+psycopg:", 1)
-        environment = {
-            **os.environ,
-            "LOGLEVEL": "WARNING",
-            "TARGET_POSTGRES_SQLALCHEMY_URL": url,
-            "TARGET_POSTGRES_LOAD_METHOD": "upsert",
-        }
-        with (self.folder / "output").open("rb") as output, (self.folder / "part").open("wb") as to:
+        part = self.folder / "part"
+        with (self.folder / "output").open("rb") as output, part.open("wb") as to:
             written = 0
             while written < rows:
                 line = next(output)
                 to.write(line)
                 written += line.startswith(b'{"type":"RECORD"')
+        seconds = [self._load(part, url, f"schema_{turn}") for turn in range(3)]
+        server.cleanup()
+        self._note(f"target-postgres, {rows:,} events", Taken(0, rows, min(seconds), 0, 0, 0, 0.0))
+
+    def _load(self, part: Path, url: str, schema: str) -> float:
+        """Load a file into a schema that does not exist yet; gives the seconds."""
+        environment = {
+            **os.environ,
+            "LOGLEVEL": "WARNING",
+            "TARGET_POSTGRES_SQLALCHEMY_URL": url,
+            "TARGET_POSTGRES_LOAD_METHOD": "upsert",
+            "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": schema,
+        }
         begun = time.perf_counter()
-        with (self.folder / "part").open("rb") as part:
+        with part.open("rb") as messages:
             subprocess.run(
                 [TARGET, "--config", "ENV"],
-                stdin=part,
+                stdin=messages,
                 stdout=subprocess.DEVNULL,
                 env=environment,
                 check=True,
             )
-        seconds = time.perf_counter() - begun
-        server.cleanup()
-        self._note(f"target-postgres, {rows:,} events", Taken(0, rows, seconds, 0, 0, 0, 0.0))
+        return time.perf_counter() - begun
 
-    def _note(self, what: str, taken: Taken) -> None:
-        self.measured[what] = taken
-        print(what, taken, flush=True)
+    def _note(self, what: str, *runs: Taken) -> None:
+        """Note the run that took least time: what else the machine does can only add to it."""
+        self.measured[what] = min(runs, key=lambda taken: taken.seconds)
+        print(what, self.measured[what], flush=True)
 
     def _run(self, environment: dict[str, str], streams: list[str], *arguments: str) -> Taken:
         """Run the tap once, whole process, output to a file; keep its last state."""
@@ -227,11 +235,14 @@ def measure() -> dict[str, Any]:
             again=True,
         )
         bench.measure(
-            "20,000 deployments, only their recipes", ["deployment_recipes"], deployments=20_000
+            "20,000 deployments, only their recipes",
+            ["deployment_recipes"],
+            deployments=20_000,
+            runs=1,
         )
         bench.measure_slices("100,000 events in 4 slices", 100_000)
         bench.measure("100,000 events", ["audit_events"], events=100_000, again=True)
-        bench.measure("500,000 events", ["audit_events"], events=500_000)
+        bench.measure("500,000 events", ["audit_events"], events=500_000, runs=2)
         for rows in (10_000, 40_000):
             bench.measure_target(rows)
     return {
