@@ -96,6 +96,24 @@ def test_bookmarks_of_deployments_that_are_gone_are_pruned(first: Output, sandbo
     assert second.bookmarks["deployment_recipes"] == first.bookmarks["deployment_recipes"]
 
 
+def test_a_shard_may_be_halved_and_both_halves_begin_with_its_state(sandbox: Sandbox) -> None:
+    def recipes(shard: str, state: dict[str, Any] | None = None) -> list[tuple[str, str]]:
+        output = sync(
+            config_for(sandbox, deployment_shard=shard), streams=["deployment_recipes"], state=state
+        )
+        states.append(output.state)
+        rows = output.rows.get("deployment_recipes", [])
+        return sorted((row["deployment_id"], row["id"]) for row in rows)
+
+    states: list[dict[str, Any]] = []
+    recipes("1/2")
+    again = recipes("1/2", states[0])
+    halves = [recipes("1/4", states[0]), recipes("3/4", states[0])]
+    assert all(halves)
+    assert sorted(halves[0] + halves[1]) == again
+    assert states == [states[0]] * 4
+
+
 @pytest.fixture
 def growing() -> Iterator[Sandbox]:
     with Sandbox(account=Account(Size(deployments=1, events=120, recipes=1, seed=3))) as sandbox:
