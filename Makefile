@@ -4,6 +4,7 @@
 # make bench  the tap beside others and beside the floor; takes half an hour
 # make build  wheel and sdist into dist/, checked
 # make audit  known vulnerabilities of everything that is locked
+# make scale  what a run takes per deployment and row, for docs/scale.md; three minutes
 # make docs   write anew what is generated from the code: catalog, meltano.yml, README's tables
 # make lock   choose new versions of everything that is installed here
 # Each sets up the environments that it needs; all it takes is Python 3.10 to 3.13 and PyPI.
@@ -16,7 +17,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 	--generate-hashes --no-annotate --no-header
 DEV := pyproject.toml --extra progress --extra sandbox --group dev
 
-.PHONY: demo test test-all bench build audit docs lock clean
+.PHONY: demo test test-all bench scale build audit docs lock clean
 
 demo: .venv/.ready .venvs/target-jsonl/.ready
 	$(BIN)/compose-sandbox demo --target .venvs/target-jsonl/bin/target-jsonl
@@ -27,7 +28,7 @@ test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: test .venvs/sdk-next/.ready .venvs/meltano/.ready $(TARGETS:%=.venvs/target-%/.ready)
+test-all: test $(patsubst %,.venvs/%/.ready,sdk-next meltano dagster $(TARGETS:%=target-%))
 	$(BIN)/python -m pytest -m slow -s
 	.venvs/sdk-next/bin/python -m pytest -n 2 --dist loadfile
 
@@ -41,6 +42,9 @@ build: .venv/.ready .venvs/release/.ready
 
 audit: .venvs/release/.ready
 	for each in locks/*.txt; do .venvs/release/bin/pip-audit --strict --disable-pip --require-hashes -r $$each || exit 1; done
+
+scale: .venv/.ready .venvs/target-postgres/.ready
+	$(BIN)/python -m benchmarks.scale
 
 docs: .venv/.ready .venvs/target-jsonl/.ready
 	$(BIN)/python -m tests.documents

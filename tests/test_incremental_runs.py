@@ -96,6 +96,24 @@ def test_bookmarks_of_deployments_that_are_gone_are_pruned(first: Output, sandbo
     assert second.bookmarks["deployment_recipes"] == first.bookmarks["deployment_recipes"]
 
 
+def test_a_shard_may_be_halved_and_both_halves_begin_with_its_state(sandbox: Sandbox) -> None:
+    def recipes(shard: str, state: dict[str, Any] | None = None) -> list[tuple[str, str]]:
+        output = sync(
+            config_for(sandbox, deployment_shard=shard), streams=["deployment_recipes"], state=state
+        )
+        states.append(output.state)
+        rows = output.rows.get("deployment_recipes", [])
+        return sorted((row["deployment_id"], row["id"]) for row in rows)
+
+    states: list[dict[str, Any]] = []
+    recipes("1/2")
+    again = recipes("1/2", states[0])
+    halves = [recipes("1/4", states[0]), recipes("3/4", states[0])]
+    assert all(halves)
+    assert sorted(halves[0] + halves[1]) == again
+    assert states == [states[0]] * 4
+
+
 @pytest.fixture
 def growing() -> Iterator[Sandbox]:
     with Sandbox(account=Account(Size(deployments=1, events=120, recipes=1, seed=3))) as sandbox:
@@ -142,6 +160,31 @@ def test_slices_of_the_audit_log(
     wanted = [row for row in first.rows["audit_events"] if keep(row["created_at"])]
     assert wanted
     assert output.rows["audit_events"] == wanted
+
+
+def test_an_event_on_the_edge_of_two_slices_is_in_the_later_one(
+    sandbox: Sandbox, first: Output
+) -> None:
+    events = first.rows["audit_events"]
+    edge = events[700]["created_at"]
+    earlier, later = (
+        sync(config_for(sandbox, **{bound: edge}), streams=["audit_events"])
+        for bound in ("end_date", "start_date")
+    )
+    assert earlier.rows["audit_events"] + later.rows["audit_events"] == events
+    assert later.rows["audit_events"][0]["created_at"] == edge
+
+
+def test_a_slice_that_is_over_costs_one_request_when_it_is_read_again(sandbox: Sandbox) -> None:
+    config = config_for(sandbox, start_date="2016-01-01", end_date="2017-01-01")
+    whole = sync(config, streams=["audit_events"])
+    sandbox.log.clear()
+    again = sync(config, streams=["audit_events"], state=whole.state)
+    assert len(sandbox.log.paths) == 1
+    since = _before(whole.rows["audit_events"][-1]["created_at"], 60)
+    overlap = [row for row in whole.rows["audit_events"] if row["created_at"] >= since]
+    assert again.rows["audit_events"] == overlap
+    assert again.bookmarks == whole.bookmarks
 
 
 def test_start_date_counts_for_recipes_too(sandbox: Sandbox, first: Output) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
+from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.server import Sandbox
+from tap_compose.settings import Shard
 from tap_compose.streams import STREAMS
 from tests.contract import FIELDS
 from tests.documents import requests_of
 from tests.tap_runs import catalog_of, config_for, sync
-
-if TYPE_CHECKING:
-    from tap_compose.sandbox.server import Sandbox
 
 LISTS = {"/accounts", "/databases", "/deployments"}
 
@@ -181,3 +179,29 @@ def test_shards_are_disjoint_and_together_whole(sandbox: Sandbox) -> None:
     assert len(ids) == len(set(ids)) == 11
     assert all(len(each.rows["deployment_health"]) >= 1 for each in shards)
     assert [len(each.rows.get("accounts", [])) for each in shards] == [1, 0, 0]
+
+
+def test_deployments_stay_in_their_shards_when_others_come_and_go() -> None:
+    parts = []
+    for deployments in (20, 12):
+        with Sandbox(Size(deployments=deployments, events=0, seed=7)) as sandbox:
+            parts.append(
+                {
+                    row["deployment_id"]: part
+                    for part in (1, 2, 3)
+                    for row in sync(
+                        config_for(sandbox, deployment_shard=f"{part}/3"),
+                        streams=["deployment_scalings"],
+                    ).rows["deployment_scalings"]
+                }
+            )
+    many, few = parts
+    assert len(few) == 11  # one is being deprovisioned
+    assert few.items() <= many.items()
+
+
+def test_the_shards_of_known_deployments() -> None:
+    """Another way to split would read everybody's deployments anew."""
+    known = {"5854b2a6c0d2a20011000001": 2, "5854b2a6c0d2a20011000002": 7}
+    for deployment_id, part in known.items():
+        assert [each for each in range(1, 9) if Shard(each, 8).holds(deployment_id)] == [part]
