@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections import deque
@@ -161,7 +162,7 @@ def shown(
     if sys.stderr.isatty():
         if sys.stdout.isatty():
             return nullcontext()
-        if find_spec("rich"):
+        if find_spec("rich") and os.environ.get("TERM") != "dumb":
             return _drawn(Progress(run, streams, writer, _RATE_OVER))
     return _logged(Progress(run, streams, writer, LOG_EVERY))
 
@@ -236,12 +237,13 @@ def drawing(place: Place) -> RenderableType:
         return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
     share = place.parts_done / place.parts
+    minutes, seconds = divmod(int(place.seconds), 60)
     head = Table.grid(padding=(0, 1))
     head.add_row(
         Text("tap-compose", "bold"),
         ProgressBar(place.streams, place.streams_done + share, width=30),
         f"{place.streams_done} of {place.streams} streams",
-        Text(f"{place.seconds // 60:.0f}:{place.seconds % 60:02.0f}", "cyan"),
+        Text(f"{minutes}:{seconds:02}", "cyan"),
     )
     table = Table.grid()
     table.add_row(head)

@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import re
+import sys
 import time
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -63,6 +65,28 @@ def test_as_a_drawing() -> None:
         "1,234,567 rows, 2,300/s; 45,678 requests, 88/s; 2 skipped",
         "waiting for GET /deployments/1/recipes and 7 more, for 12 s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("terminals", "kind", "rich", "how"),
+    [
+        ({"stderr"}, "xterm", True, "_drawn"),
+        ({"stderr"}, "xterm", False, "_logged"),
+        ({"stderr"}, "dumb", True, "_logged"),
+        (set(), "xterm", True, "_logged"),
+        ({"stdout"}, "xterm", True, "_logged"),
+    ],
+)
+def test_who_looks_on_decides_how_it_is_shown(
+    terminals: set[str], kind: str, rich: bool, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("stderr", "stdout"):
+        monkeypatch.setattr(sys, name, Mock(**{"isatty.return_value": name in terminals}))
+    monkeypatch.setattr(progress, "find_spec", lambda _: rich or None)
+    monkeypatch.setenv("TERM", kind)
+    for name in ("_drawn", "_logged"):
+        monkeypatch.setattr(progress, name, lambda _, name=name: name)
+    assert progress.shown(Run({}), [], MessageWriter()) == how  # type: ignore[comparison-overlap]
 
 
 def test_rates_are_those_of_late(monkeypatch: pytest.MonkeyPatch) -> None:
