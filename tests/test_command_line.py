@@ -6,7 +6,7 @@ import json
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from tests.tap_runs import catalog_of, command, config_for
+from tests.tap_runs import catalog_of, command, config_for, sync
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,13 @@ def test_about_names_every_setting() -> None:
         assert schema["description"], name
         assert schema["title"], name
     assert command("--about").status == 0
+
+
+def test_requests_name_the_version(sandbox: Sandbox) -> None:
+    sandbox.log.clear()
+    sync(config_for(sandbox), streams=["user"])
+    agents = [each["user-agent"] for each in sandbox.log.headers]
+    assert agents == [f"tap-compose/{version('tap-compose')}"]
 
 
 def test_test_schema_makes_no_request(tmp_path: Path, sandbox: Sandbox) -> None:

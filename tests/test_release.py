@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.documents import ROOT
-from tests.tap_runs import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +101,3 @@ def test_the_sandbox_says_what_it_lacks(installed: Path, tmp_path: Path) -> None
     assert process.stderr.splitlines() == [
         "compose-sandbox needs uvicorn: pip install 'tap-compose[sandbox]'"
     ]
-
-
-def test_the_version_is_that_of_the_package() -> None:
-    assert f"tap-compose v{VERSION}" in command("--version").stdout.decode()
