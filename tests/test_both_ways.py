@@ -151,6 +151,15 @@ def test_flattening_is_applied(sandbox: Any) -> None:
     assert all("connection_strings__direct" in row for row in output.rows["deployment_details"])
 
 
+def test_flattening_leaves_nothing_beside_the_schema(sandbox: Any) -> None:
+    flattening = {"flattening_enabled": True, "flattening_max_depth": 1}
+    output = sync(config_for(sandbox, **flattening))
+    schemas = {each["stream"]: each["schema"]["properties"] for each in output.of_type("SCHEMA")}
+    for stream, rows in output.rows.items():
+        assert {name for row in rows for name in row} <= schemas[stream].keys(), stream
+    assert "connection_strings" not in schemas["deployment_details"]
+
+
 @pytest.mark.parametrize("depth", [1, 2])
 def test_flattening_keeps_what_has_no_known_members(sandbox: Any, depth: int) -> None:
     flattening = {"flattening_enabled": True, "flattening_max_depth": depth}

@@ -205,9 +205,20 @@ class ComposeStream(Stream):
     def _counted(self, rows: Iterator[Row | Record]) -> Iterator[Row]:
         """Count rows on their way to the SDK; without a reader there are no records."""
         tally = self.run.report.tally(self.name)
+        unfolded = self._unfolded
         for row in cast("Iterator[Row]", rows):
             tally.rows += 1
+            for name in unfolded:
+                if row[name] is None:
+                    row[name] = {}
             yield row
+
+    @property
+    def _unfolded(self) -> list[str]:
+        """The objects that flattening makes columns of; null would stay beside them as one more."""
+        if not self.stream_maps[0].flattening_enabled:
+            return []
+        return [name for name, each in self.schema["properties"].items() if each.get("properties")]
 
     def _written(self, rows: Iterator[Row | Record]) -> Iterator[Row]:
         """Write rows past the SDK; yields nothing."""
