@@ -141,11 +141,11 @@ def meltano() -> str:
         },
         "jobs": [
             {"name": "compose-to-jsonl", "tasks": ["tap-compose target-jsonl"]},
-            {"name": "audit-to-jsonl", "tasks": ["tap-compose-audit target-jsonl"]},
+            {"name": "audit-to-postgres", "tasks": ["tap-compose-audit target-postgres"]},
         ],
         "schedules": [
             {"name": "daily", "interval": "@daily", "job": "compose-to-jsonl"},
-            {"name": "audit", "interval": "*/15 * * * *", "job": "audit-to-jsonl"},
+            {"name": "audit", "interval": "*/15 * * * *", "job": "audit-to-postgres"},
         ],
     }
     return "# Drawn from the tap's own settings by `make docs`.\n" + _yaml(project)

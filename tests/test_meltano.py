@@ -286,18 +286,21 @@ def test_a_run_with_a_dead_token(project: Project) -> None:
     assert "revoked-token" not in said
 
 
-def test_jobs_and_schedules(project: Project, small: Sandbox) -> None:
+def test_jobs_and_schedules(project: Project, small: Sandbox, database: str) -> None:
     jobs = json.loads(project.meltano("job", "list", "--format=json").stdout)["jobs"]
-    assert [each["job_name"] for each in jobs] == ["compose-to-jsonl", "audit-to-jsonl"]
+    assert [each["job_name"] for each in jobs] == ["compose-to-jsonl", "audit-to-postgres"]
     listed = json.loads(project.meltano("schedule", "list", "--format=json").stdout)["schedules"]
     assert [
         (each["name"], each["cron_interval"], each["job"]["name"]) for each in listed["job"]
     ] == [
         ("daily", "0 0 * * *", "compose-to-jsonl"),
-        ("audit", "*/15 * * * *", "audit-to-jsonl"),
+        ("audit", "*/15 * * * *", "audit-to-postgres"),
     ]
-    project.meltano("schedule", "run", "audit")
-    assert {name: len(rows) for name, rows in project.loaded().items()} == {"audit_events": 300}
+    url = database.replace("postgresql:", "postgresql+psycopg:")
+    project.with_environment(TARGET_POSTGRES_SQLALCHEMY_URL=url).meltano("schedule", "run", "audit")
+    with psycopg.connect(database) as connection:
+        count = connection.execute("SELECT count(*) FROM compose.audit_events").fetchone()
+    assert count == (300,)
     assert small.log.counts.keys() == {"/audit_events"}
     project.meltano("schedule", "run", "daily")
     assert project.loaded() == sync(config_for(small)).rows
