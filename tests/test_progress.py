@@ -17,53 +17,38 @@ from rich.console import Console
 from tap_compose import progress
 from tap_compose.api.client import Call, Client
 from tap_compose.messages import MessageWriter
-from tap_compose.progress import Place, Progress, drawing
+from tap_compose.progress import Progress, drawing
 from tap_compose.report import Gap, Kind
 from tap_compose.run import Run
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.server import Sandbox
+from tests.pictures import PLACE
 from tests.tap_runs import Output, catalog_of, config_for, on_a_terminal, sync, without_colours
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLACE = Place(
-    streams=25,
-    streams_done=7,
-    stream="deployment_recipes",
-    parts=20_000,
-    parts_done=1200,
-    reached="",
-    rows=1_234_567,
-    rows_per_second=2300.4,
-    requests=45_678,
-    requests_per_second=88.0,
-    missing="2 skipped",
-    waits_for="GET /deployments/1/recipes and 7 more, for 12 s",
-    seconds=754.2,
-)
-
 
 def test_in_a_line() -> None:
     assert str(PLACE) == (
-        "7 of 25 streams; deployment_recipes: 1,200 of 20,000 deployments; "
-        "1,234,567 rows, 2,300/s; 45,678 requests, 88/s; 2 skipped; "
-        "waiting for GET /deployments/1/recipes and 7 more, for 12 s"
+        "17 of 25 streams; deployment_recipes: 612 of 1,480 deployments; "
+        "2,417,803 rows, 9,120/s; 61,204 requests, 148/s; 14 skipped; "
+        "waiting for GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s"
     )
 
 
 def test_as_a_drawing() -> None:
-    console = Console(width=72, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    console = Console(width=92, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     with console.file:
         console.print(drawing(PLACE))
         lines = console.export_text().splitlines()
     assert lines[0].startswith("tap-compose ━━━")
-    assert lines[0].split()[-5:] == ["7", "of", "25", "streams", "12:34"]
+    assert lines[0].split()[-5:] == ["17", "of", "25", "streams", "7:11"]
     assert [line.strip() for line in lines[1:]] == [
-        "deployment_recipes: 1,200 of 20,000 deployments",
-        "1,234,567 rows, 2,300/s; 45,678 requests, 88/s; 2 skipped",
-        "waiting for GET /deployments/1/recipes and 7 more, for 12 s",
+        "deployment_recipes: 612 of 1,480 deployments",
+        "2,417,803 rows, 9,120/s; 61,204 requests, 148/s; 14 skipped",
+        "waiting for GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s",
     ]
 
 
