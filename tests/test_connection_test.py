@@ -46,8 +46,9 @@ def test_every_stream_by_a_request_or_two(tmp_path: Path, sandbox: Sandbox) -> N
 
 
 def _one_line(output: Output) -> str:
-    """The only line beside what the SDK says of itself."""
-    (line,) = (line for line in output.stderr.splitlines() if "| INFO " not in line)
+    """The only error, beside what the SDK says of itself."""
+    assert "Traceback" not in output.stderr
+    (line,) = (line for line in output.stderr.splitlines() if "| ERROR " in line)
     return line
 
 
