@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -86,6 +87,7 @@ def test_a_signal_ends_the_run_with_whole_lines_and_a_last_state(
     text = (tmp_path / "errors").read_text()
     assert "Traceback" not in text
     assert f"stopped early: received {how.name}" in text
+    assert re.search(r"summary of audit_events: \d+ rows, [1-9]\d* requests", text)
     assert state["bookmarks"]["audit_events"]["replication_key_value"]
 
 

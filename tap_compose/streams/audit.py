@@ -87,8 +87,10 @@ class AuditEvents(AccountStream):
     def fetched_rows(self, context: Context | None) -> Iterator[Row | Record]:
         plan = Plan(*self._times(), at_once=self.run.client.max_concurrency)
         walks = self.run.client.walk_many(map(self._first_page, plan))
+        tally = self.run.report.tally(self.name)
         try:
             for window, outcome in walks:
+                tally.requests, tally.retries = walks.requests, walks.retries
                 if isinstance(outcome, ApiError):
                     window.error = outcome
                 plan.finish(window)
@@ -100,9 +102,6 @@ class AuditEvents(AccountStream):
                     walks.poll()
         except ApiError as error:
             self.cannot(error)
-        finally:
-            tally = self.run.report.tally(self.name)
-            tally.requests, tally.retries = walks.requests, walks.retries
 
     def _times(self) -> tuple[str, str]:
         """The time that this run fetches, from its first instant to the one after its last."""
