@@ -62,15 +62,19 @@ def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[Answer]:
 
 def _tried(run: Run, streams: Sequence[ComposeStream]) -> list[Answer]:
     answers: dict[str, Answer] = {}
-    unlisted = run.deployment_ids if isinstance(run.deployment_ids, ApiError) else None
     untried = {}
     for stream in streams:
-        if unlisted is not None and isinstance(stream, DeploymentStream):
-            why = f"the list of deployments cannot be read: {unlisted}"
+        what, ids = (
+            ("deployments", run.deployment_ids)
+            if isinstance(stream, DeploymentStream)
+            else ("accounts", run.account_ids)
+        )
+        if "{}" in stream.path and isinstance(ids, ApiError):
+            why = f"the list of {what} cannot be read: {ids}"
             answers[stream.name] = Answer(stream.name, why_not=why, is_failure=True)
         else:
             answers[stream.name] = Answer(
-                stream.name, is_readable=None, why_not="there is no deployment to try"
+                stream.name, is_readable=None, why_not="there is nothing to try it on"
             )
             untried[stream] = islice(stream.calls(), MOST_DEPLOYMENTS)
     while untried:

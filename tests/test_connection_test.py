@@ -103,6 +103,8 @@ def test_a_wrong_address_is_no_working_token(tmp_path: Path, sandbox: Sandbox) -
     output = _tested(sandbox, tmp_path, api_url=f"{sandbox.url}/elsewhere")
     assert output.status == 1
     assert "api_url looks wrong" in _table(output)["accounts"]
+    assert _table(output)["account_users"].startswith("no the list of accounts cannot be read: ")
+    assert "| ERROR" not in output.stderr  # the table says it
     assert output.stderr.endswith("nothing can be read\n")
 
 
@@ -110,7 +112,7 @@ def test_an_account_without_deployments(tmp_path: Path) -> None:
     with Sandbox(Size(deployments=0, events=0)) as sandbox:
         output = _tested(sandbox, tmp_path)
     assert output.status == 0
-    assert _table(output)["deployment_roles"] == "unknown there is no deployment to try"
+    assert _table(output)["deployment_roles"] == "unknown there is nothing to try it on"
     assert _table(output)["deployments"] == "yes"
 
 
