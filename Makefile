@@ -43,8 +43,9 @@ build: .venv/.ready .venvs/release/.ready
 audit: .venvs/release/.ready
 	for each in locks/*.txt; do .venvs/release/bin/pip-audit --strict --disable-pip --require-hashes -r $$each || exit 1; done
 
-scale: .venv/.ready .venvs/target-postgres/.ready
+scale: .venv/.ready .venvs/target-postgres/.ready .venvs/target-jsonl/.ready
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m tests.documents
 
 docs: .venv/.ready .venvs/target-jsonl/.ready
 	$(BIN)/python -m tests.documents

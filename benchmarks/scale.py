@@ -1,13 +1,11 @@
 """What the tap takes per deployment, event and row, and what that makes of a large account.
 
 ``python -m benchmarks.scale`` measures, which takes some three minutes, and notes it in
-``benchmarks/scale.json``; with ``--only-page`` it does not. Either way it writes the tables of
-``docs/scale.md`` anew from that file.
+``benchmarks/scale.json``; ``make docs`` draws the tables of ``docs/scale.md`` from that file.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -20,7 +18,6 @@ import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from textwrap import fill
@@ -29,7 +26,6 @@ from typing import Any
 from benchmarks.compare import NAMES, ROOT, Case, served
 
 NOTES = ROOT / "benchmarks/scale.json"
-PAGE = ROOT / "docs/scale.md"
 TARGET = ROOT / ".venvs/target-postgres/bin/target-postgres"
 
 DEPLOYMENTS = 20_000
@@ -610,27 +606,9 @@ def _time(seconds: float) -> str:
     raise AssertionError
 
 
-def page(text: str, notes: dict[str, Any]) -> str:
-    """Put the parts that follow from what was measured into the page."""
-    for name, block in blocks(notes).items():
-        pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
-        text, count = re.subn(pattern, partial(_between, block), text, flags=re.DOTALL)
-        if count != 1:
-            raise ValueError(f"{PAGE.name} must have one block {name}")
-    return text
-
-
-def _between(block: str, marks: re.Match[str]) -> str:
-    return f"{marks[1]}{block}{marks[2]}"
-
-
 def main() -> None:
-    """Measure, unless only the page is wanted, and write the page."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--only-page", action="store_true", help="from what is noted already")
-    if not parser.parse_args().only_page:
-        NOTES.write_text(json.dumps(measure(), indent=2) + "\n")
-    PAGE.write_text(page(PAGE.read_text(), json.loads(NOTES.read_text())))
+    """Measure, and note what was measured."""
+    NOTES.write_text(json.dumps(measure(), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from benchmarks import scale
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
 from tap_compose.streams.audit import AuditEvents
@@ -244,22 +245,27 @@ def blocks() -> dict[str, dict[str, str]]:
     return {
         "README.md": {"streams": _streams(), "settings": _settings(), "picture": _picture()},
         "docs/privacy.md": {"personal": _marked()},
+        "docs/scale.md": scale.blocks(json.loads(scale.NOTES.read_text())),
     }
 
 
 def page(name: str) -> str:
     """A page with the parts in it that are drawn from the code."""
-    text = (ROOT / name).read_text()
-    for block, content in blocks()[name].items():
-        pattern = rf"(<!-- begin {block} -->\n).*?(<!-- end {block} -->)"
-        text, count = re.subn(pattern, partial(_put_between, content), text, flags=re.DOTALL)
+    return filled((ROOT / name).read_text(), blocks()[name])
+
+
+def filled(text: str, parts: dict[str, str]) -> str:
+    """Put parts into a text, each between the marks that have its name."""
+    for name, part in parts.items():
+        pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
+        text, count = re.subn(pattern, partial(_put_between, part), text, flags=re.DOTALL)
         if count != 1:
-            raise ValueError(f"{name} must have one block {block}")
+            raise ValueError(f"there must be one block {name}")
     return text
 
 
-def _put_between(block: str, marks: re.Match[str]) -> str:
-    return f"{marks[1]}{block}{marks[2]}"
+def _put_between(part: str, marks: re.Match[str]) -> str:
+    return f"{marks[1]}{part}{marks[2]}"
 
 
 def _entries() -> list[tuple[Any, dict[str, Any]]]:

@@ -7,13 +7,14 @@ from typing import Any, cast
 
 from benchmarks import scale
 from tap_compose.streams import STREAMS
+from tests.documents import ROOT, filled
 
-PAGE = scale.PAGE.read_text()
+PAGE = (ROOT / "docs" / "scale.md").read_text()
 NOTES: dict[str, Any] = json.loads(scale.NOTES.read_text())
 
 
 def test_the_page_is_drawn_from_what_was_measured() -> None:
-    assert scale.page(PAGE, NOTES) == PAGE, "run python -m benchmarks.scale --only-page"
+    assert filled(PAGE, scale.blocks(NOTES)) == PAGE, "run make docs"
 
 
 def test_the_requests_and_hours_of_a_full_load_by_hand() -> None:
@@ -44,4 +45,4 @@ def test_a_deployment_takes_as_many_requests_as_was_measured() -> None:
 def test_another_figure_makes_another_page() -> None:
     changed = json.loads(json.dumps(NOTES))
     changed["measured"]["400 deployments"]["state"] += 30_000
-    assert scale.page(PAGE, changed) != PAGE
+    assert filled(PAGE, scale.blocks(changed)) != PAGE
