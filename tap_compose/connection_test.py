@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tap_compose.api.errors import ApiError, TokenRejectedError, UnreachableError
-from tap_compose.report import StopRun, aligned
+from tap_compose.report import Gap, Kind, StopRun, aligned
 from tap_compose.streams.base import DeploymentStream
 
 if TYPE_CHECKING:
@@ -27,15 +27,23 @@ class Answer:
 
     Attributes:
         stream: The stream's name.
-        is_readable: Whether it can be read; None if there was nothing to try it on.
-        why_not: The reason, one line for a person; empty if it can be read.
-        is_failure: Whether a sync would fail on this, and not merely skip it.
+        is_tried: Whether there was anything to try it on.
+        gap: Why it cannot be read, and whether a sync would skip it or fail; None if it can be,
+            or was not tried.
     """
 
     stream: str
-    is_readable: bool | None = False
-    why_not: str = ""
-    is_failure: bool = False
+    is_tried: bool = True
+    gap: Gap | None = None
+
+    @property
+    def row(self) -> list[str]:
+        """The stream's row in the table."""
+        if self.gap is not None:
+            return [self.stream, "no", self.gap.reason]
+        if self.is_tried:
+            return [self.stream, "yes", ""]
+        return [self.stream, "unknown", "there is nothing to try it on"]
 
 
 def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[Answer]:
@@ -71,31 +79,21 @@ def _tried(run: Run, streams: Sequence[ComposeStream]) -> list[Answer]:
         )
         if "{}" in stream.path and isinstance(ids, ApiError):
             why = f"the list of {what} cannot be read: {ids}"
-            answers[stream.name] = Answer(stream.name, why_not=why, is_failure=True)
+            answers[stream.name] = Answer(stream.name, gap=Gap(Kind.FAILED, stream.name, why))
         else:
-            answers[stream.name] = Answer(
-                stream.name, is_readable=None, why_not="there is nothing to try it on"
-            )
+            answers[stream.name] = Answer(stream.name, is_tried=False)
             untried[stream] = islice(stream.calls(), MOST_DEPLOYMENTS)
     while untried:
         wanted = [(stream, call) for stream, calls in untried.items() for call in islice(calls, 1)]
         outcomes: Answers[Any] = run.client.get_many(call for _, call in wanted)
+        skipped = {}
         for (stream, _), outcome in zip(wanted, outcomes, strict=True):
-            answers[stream.name] = _answer(stream, outcome)
-        untried = {
-            stream: untried[stream]
-            for stream, _ in wanted
-            if not (answers[stream.name].is_readable or answers[stream.name].is_failure)
-        }
+            gap = stream.gap(outcome) if isinstance(outcome, ApiError) else None
+            answers[stream.name] = Answer(stream.name, gap=gap)
+            if gap is not None and gap.kind is Kind.SKIPPED:
+                skipped[stream] = untried[stream]
+        untried = skipped  # another deployment may let it
     return list(answers.values())
-
-
-def _answer(stream: ComposeStream, outcome: object) -> Answer:
-    if not isinstance(outcome, ApiError):
-        return Answer(stream.name, is_readable=True)
-    return Answer(
-        stream.name, why_not=stream.reason(outcome), is_failure=not stream.may_skip(outcome)
-    )
 
 
 def table(answers: Sequence[Answer]) -> list[str]:
@@ -107,11 +105,9 @@ def table(answers: Sequence[Answer]) -> list[str]:
     Returns:
         The lines: one for each stream, and one that sums them up.
     """
-    said = {True: "yes", False: "no", None: "unknown"}
-    rows = [[each.stream, said[each.is_readable], each.why_not] for each in answers]
-    readable = sum(each.is_readable is True for each in answers)
+    readable = sum(each.is_tried and each.gap is None for each in answers)
     return [
-        *aligned([["stream", "readable", "why not"], *rows]),
+        *aligned([["stream", "readable", "why not"], *(each.row for each in answers)]),
         f"the api_token works: {readable} of {len(answers)} streams can be read"
         if readable
         else "nothing can be read",

@@ -27,7 +27,7 @@ from typing_extensions import override
 from tap_compose import progress
 from tap_compose.connection_test import table, try_streams
 from tap_compose.messages import MessageWriter
-from tap_compose.report import StopRun
+from tap_compose.report import Report, StopRun
 from tap_compose.run import Run
 from tap_compose.settings import (
     SETTINGS_SCHEMA,
@@ -164,10 +164,8 @@ class TapCompose(Tap):
         finally:
             self.run.close()
         sys.stderr.write("\n".join([*table(answers), ""]))
-        fail_on_skip = self.run.settings.fail_on_skip
-        return int(
-            any(each.is_failure or (fail_on_skip and each.is_readable is False) for each in answers)
-        )
+        report = Report([each.gap for each in answers if each.gap is not None])
+        return report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
 
     def _reported(self, work: Callable[[], object]) -> int:
         """Do something, hand out what it wrote, and sum it up."""

@@ -464,9 +464,21 @@ class ComposeStream(Stream):
         """
         if isinstance(error, (TokenRejectedError, UnreachableError)):
             raise StopRun(str(error)) from error
+        self.run.report.add(self.gap(error, deployment_id))
+
+    def gap(self, error: ApiError, deployment_id: str | None = None) -> Gap:
+        """Tell what an error makes of something that was to be read.
+
+        Args:
+            error: Why it could not be read.
+            deployment_id: The deployment, if it concerns one.
+
+        Returns:
+            What is missing, and whether that is a skip or a failure.
+        """
         kind = Kind.SKIPPED if self.may_skip(error) else Kind.FAILED
         is_gone = isinstance(error, GoneError)
-        self.run.report.add(Gap(kind, self.name, self.reason(error), deployment_id, is_gone))
+        return Gap(kind, self.name, self.reason(error), deployment_id, is_gone)
 
     @abstractmethod
     def may_skip(self, error: ApiError) -> bool:
