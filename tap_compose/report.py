@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
 logger = logging.getLogger("tap-compose")
 
@@ -214,7 +214,8 @@ class Report:
         for stream, tally in self.tallies.items():
             counts = self._counts(stream, tally)
             rows.append([stream, *(f"{value:,}" if value else "-" for value in counts.values())])
-        return aligned([["stream", *self._counts("", Tally())], *rows], numbers_from=1)
+        head = ["stream", *self._counts("", Tally())]
+        return aligned([head, *rows], numbers=range(1, len(head)))
 
     def _named(self) -> list[str]:
         """What is missing and why: a line for each kind and deployment."""
@@ -237,12 +238,12 @@ class Report:
         return lines
 
 
-def aligned(rows: Sequence[Sequence[str]], numbers_from: int | None = None) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], numbers: Container[int] = ()) -> list[str]:
     """Lay a table out in columns.
 
     Args:
         rows: The cells, row by row; the first row is the head.
-        numbers_from: The first of the columns that are aligned on the right.
+        numbers: The places of the columns that are aligned on the right.
 
     Returns:
         The lines.
@@ -250,7 +251,7 @@ def aligned(rows: Sequence[Sequence[str]], numbers_from: int | None = None) -> l
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            part.ljust(width) if numbers_from is None or place < numbers_from else part.rjust(width)
+            part.rjust(width) if place in numbers else part.ljust(width)
             for place, (part, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

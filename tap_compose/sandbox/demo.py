@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tap_compose.report import aligned
 from tap_compose.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -65,6 +66,4 @@ def _print_table(output: Path) -> None:
         path = output / f"{stream}.jsonl"
         count = len(path.read_bytes().splitlines()) if path.exists() else 0
         table.append((stream, str(count), str(path) if count else "-"))
-    widths = [max(len(row[column]) for row in table) for column in range(3)]
-    for name, rows, path_text in table:
-        click.echo(f"{name:<{widths[0]}}  {rows:>{widths[1]}}  {path_text}")
+    click.echo("\n".join(aligned(table, numbers={1})))
