@@ -147,6 +147,11 @@ def on_a_terminal(*arguments: str | Path, stdout: int | None = None) -> tuple[in
     return process.wait(30), b"".join(parts).decode().replace("\r\n", "\n")
 
 
+def sqlalchemy_url(database: str) -> str:
+    """The URL of a PostgreSQL database as target-postgres wants it."""
+    return database.replace("postgresql:", "postgresql+psycopg:", 1)
+
+
 def without_colours(text: str) -> str:
     """What a terminal got, less what only moves its cursor or changes its colours."""
     return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)

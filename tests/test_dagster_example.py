@@ -25,7 +25,7 @@ from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.settings import Shard
 from tests.expected import Row, expected_rows
-from tests.tap_runs import discover
+from tests.tap_runs import discover, sqlalchemy_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +131,7 @@ def pipeline(tmp_path: Path, database: str, served: Sandbox) -> Pipeline:
         "TAP_COMPOSE_API_URL": served.url,
         "TAP_COMPOSE_API_TOKEN": served.token,
         "TAP_COMPOSE_MAX_RETRIES": "1",
-        "TARGET_POSTGRES_SQLALCHEMY_URL": database.replace("postgresql:", "postgresql+psycopg:", 1),
+        "TARGET_POSTGRES_SQLALCHEMY_URL": sqlalchemy_url(database),
         "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": "compose",
         "TARGET_POSTGRES_LOAD_METHOD": "upsert",
     }

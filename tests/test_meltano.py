@@ -25,7 +25,7 @@ from tap_compose.sandbox.account import NOW, Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tests.contract import FIELDS
 from tests.documents import ROOT
-from tests.tap_runs import config_for, sync
+from tests.tap_runs import config_for, sqlalchemy_url, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -296,7 +296,7 @@ def test_jobs_and_schedules(project: Project, small: Sandbox, database: str) -> 
         ("daily", "0 0 * * *", "compose-to-jsonl"),
         ("audit", "*/15 * * * *", "audit-to-postgres"),
     ]
-    url = database.replace("postgresql:", "postgresql+psycopg:")
+    url = sqlalchemy_url(database)
     project.with_environment(TARGET_POSTGRES_SQLALCHEMY_URL=url).meltano("schedule", "run", "audit")
     with psycopg.connect(database) as connection:
         count = connection.execute("SELECT count(*) FROM compose.audit_events").fetchone()
@@ -351,7 +351,7 @@ def test_target_csv(streams_of_each_kind: Project, small: Sandbox) -> None:
 
 
 def test_target_postgres(streams_of_each_kind: Project, small: Sandbox, database: str) -> None:
-    url = database.replace("postgresql:", "postgresql+psycopg:")
+    url = sqlalchemy_url(database)
     project = streams_of_each_kind.with_environment(TARGET_POSTGRES_SQLALCHEMY_URL=url)
     _run_twice(project, "target-postgres")
     with psycopg.connect(database) as connection:

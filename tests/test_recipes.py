@@ -20,7 +20,7 @@ from tap_compose.sandbox.account import NOW, Account
 from tap_compose.sandbox.server import Sandbox
 from tests.documents import ROOT
 from tests.expected import expected_rows
-from tests.tap_runs import config_for
+from tests.tap_runs import config_for, sqlalchemy_url
 from tests.target_runs import ENVIRONMENTS, Pipe, documented
 
 if TYPE_CHECKING:
@@ -53,10 +53,6 @@ def _sql(title: str, database: str = "") -> str:
     return str(found[0])
 
 
-def _url(database: str) -> str:
-    return database.replace("postgresql://", "postgresql+psycopg://")
-
-
 @pytest.fixture(scope="module")
 def in_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Query:
     """The demo's account in DuckDB."""
@@ -72,7 +68,7 @@ def in_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Query:
 def in_postgres(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Query:
     """The demo's account in PostgreSQL."""
     database = new_database()
-    config = {**documented("target-postgres"), "sqlalchemy_url": _url(database)}
+    config = {**documented("target-postgres"), "sqlalchemy_url": sqlalchemy_url(database)}
     Pipe("target-postgres", config, tmp_path_factory.mktemp("postgres")).load(ACCOUNT)
     return lambda sql: _asked(database, sql)
 
@@ -164,7 +160,7 @@ def test_the_audit_log_every_15_minutes(database: str, tmp_path: Path) -> None:
     (text,) = re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
     script.write_text(text)
     script.chmod(0o755)
-    target = {**documented("target-postgres"), "sqlalchemy_url": _url(database)}
+    target = {**documented("target-postgres"), "sqlalchemy_url": sqlalchemy_url(database)}
     (tmp_path / "target.json").write_text(json.dumps(target))
 
     def run(sandbox: Sandbox, **settings: Any) -> int:
@@ -193,7 +189,7 @@ def test_the_audit_log_every_15_minutes(database: str, tmp_path: Path) -> None:
 def test_from_nothing_to_a_warehouse(database: str, tmp_path: Path) -> None:
     section = README.split("\n## From nothing to a warehouse\n")[1].split("\n## ")[0]
     (config,) = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
-    target = {**json.loads(config), "sqlalchemy_url": _url(database)}
+    target = {**json.loads(config), "sqlalchemy_url": sqlalchemy_url(database)}
     (tmp_path / "target.json").write_text(json.dumps(target))
     blocks = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
     steps = [

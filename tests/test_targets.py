@@ -23,6 +23,7 @@ from typing_extensions import LiteralString, override
 
 from tests.contract import FIELDS, KEYS, REPLICATION_KEYS
 from tests.expected import Row, expected_rows
+from tests.tap_runs import sqlalchemy_url
 from tests.target_runs import ChangingAccount, Pipe, documented
 
 if TYPE_CHECKING:
@@ -373,7 +374,7 @@ METADATA = {
 
 
 def postgres_pipe(folder: Path, database: str, **config: Any) -> Pipe:
-    url = database.replace("postgresql://", "postgresql+psycopg://")
+    url = sqlalchemy_url(database)
     options = documented("target-postgres")["sqlalchemy_url"].split("?")[1]
     written = {**documented("target-postgres"), "sqlalchemy_url": f"{url}&{options}", **config}
     return Pipe("target-postgres", written, folder, SETTINGS)
