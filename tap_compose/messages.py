@@ -63,7 +63,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             line: A JSON object without the line break.
 
         Raises:
-            StopRun: If nobody reads stdout any more.
+            StopRun: If stdout takes nothing any more.
         """
         self._lines.append(line)
         self._size += len(line)
@@ -74,7 +74,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         """Hand out what was written so far.
 
         Raises:
-            StopRun: If nobody reads stdout any more.
+            StopRun: If stdout takes nothing any more.
         """
         if not self._lines:
             return
@@ -83,12 +83,16 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         block = b"\n".join(self._lines)
         self._lines, self._size = [], 0
         try:
-            sys.stdout.buffer.write(block)
+            rest = memoryview(block)
+            while rest:  # where Python does not buffer stdout, a signal cuts a write short
+                rest = rest[sys.stdout.buffer.write(rest) :]
             sys.stdout.buffer.flush()
-        except BrokenPipeError:
+        except OSError as error:
             # What Python still holds for stdout would fail once more at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise StopRun("the target has stopped reading: see its own messages") from None
+            if isinstance(error, BrokenPipeError):
+                raise StopRun("the target has stopped reading: see its own messages") from None
+            raise StopRun(f"stdout cannot be written: {error.strerror}") from None
         finally:
             self.is_busy = False
         if self._stop is not None:

@@ -317,6 +317,7 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the tap as a command."""
+    os.set_blocking(sys.stdout.fileno(), True)  # whoever starts us may have left it otherwise
     try:
         TapCompose.cli()
     except StopRun as stop:  # a signal before the sync had begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -9,7 +10,9 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +24,8 @@ from tests.tap_runs import catalog_of, config_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+_HALF_A_PIPE = 1 << 15
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +34,18 @@ def slow() -> Iterator[Sandbox]:
         yield sandbox
 
 
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def _unbuffered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own buffer of stdout: usual, or switched off, as many container images do."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", request.param)
+
+
 def _start(
-    sandbox: Sandbox, folder: Path, state: Any = None, streams: tuple[str, ...] = ()
+    sandbox: Sandbox,
+    folder: Path,
+    state: Any = None,
+    streams: tuple[str, ...] = (),
+    stdout: Any = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     config = folder / "config.json"
     config.write_text(json.dumps(config_for(sandbox, max_concurrency=2, lookback_seconds=0)))
@@ -45,9 +59,21 @@ def _start(
     with (folder / "errors").open("wb") as errors:
         return subprocess.Popen(
             [sys.executable, "-m", "tap_compose", *arguments],
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=errors,
         )
+
+
+def _wait_until_full(pipe: Any) -> None:
+    """Wait until a pipe takes no more, so that whoever writes to it stands within a write."""
+    before = -1
+    while before != (held := _held(pipe)) or held < _HALF_A_PIPE:
+        before = held
+        time.sleep(0.3)
+
+
+def _held(pipe: Any) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _check_state(lines: list[bytes]) -> tuple[list[str], Any]:
@@ -89,6 +115,44 @@ def test_a_signal_ends_the_run_with_whole_lines_and_a_last_state(
     assert f"stopped early: received {how.name}" in text
     assert re.search(r"summary of audit_events: \d+ rows, [1-9]\d* requests", text)
     assert state["bookmarks"]["audit_events"]["replication_key_value"]
+
+
+@pytest.mark.usefixtures("_unbuffered")
+def test_a_signal_within_a_write_cuts_no_line(slow: Sandbox, tmp_path: Path) -> None:
+    with _start(slow, tmp_path) as process:
+        assert process.stdout is not None
+        _wait_until_full(process.stdout)
+        process.send_signal(signal.SIGTERM)
+        lines = process.stdout.read().splitlines()
+    assert process.returncode == 143
+    ids, _ = _check_state(lines)
+    assert json.loads(lines[-1])["type"] == "STATE"
+    assert ids == [slow.account.events.id_at(each) for each in range(len(ids))]
+
+
+@pytest.mark.usefixtures("_unbuffered")
+def test_a_stdout_that_does_not_block_loses_nothing(slow: Sandbox, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with os.fdopen(reading, "rb") as pipe:
+        with os.fdopen(writing, "wb") as stdout:
+            process = _start(slow, tmp_path, stdout=stdout)
+        _wait_until_full(pipe)
+        lines = pipe.read().splitlines()
+    assert process.wait(timeout=20) == 0
+    ids, _ = _check_state(lines)
+    assert ids == [slow.account.events.id_at(each) for each in range(len(slow.account.events))]
+
+
+@pytest.mark.usefixtures("_unbuffered")
+def test_a_full_disk_ends_the_run_in_words(slow: Sandbox, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = _start(slow, tmp_path, stdout=full)
+    assert process.wait(timeout=30) == 1
+    errors = (tmp_path / "errors").read_text()
+    assert "stopped early: stdout cannot be written: No space left on device" in errors
+    assert "Traceback" not in errors
+    assert "Exception ignored" not in errors
 
 
 def test_a_signal_before_anything_was_fetched(slow: Sandbox, tmp_path: Path) -> None:
