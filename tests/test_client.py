@@ -264,6 +264,25 @@ def test_a_call_that_a_worker_takes_at_once_has_its_answer(monkeypatch: pytest.M
         assert list(client.get_many(calls * 2)) == [[1], [2], [1], [2]]
 
 
+@responses.activate
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(503, [1]), (401, DeniedError), (200, [1]), (404, GoneError)]
+)
+def test_a_shared_answer_is_judged_before_a_second_caller_has_it(status: int, outcome: Any) -> None:
+    responses.get(f"{URL}/accounts", body=b"[]")
+    responses.get(f"{URL}/teams", status=status, body=b"[1]")
+    if status == 503:
+        responses.get(f"{URL}/teams", body=b"[1]")
+    call = Call("/teams", hal.decode, shared=True)
+    with _client(max_retries=1) as client:
+        first = client.get_many([call])
+        first._fill(1)
+        _until(client._pool.has_done)  # it is back, and nobody has looked at it
+        second = client.get_many([call])
+        both = [*second, *first]
+    assert [each if isinstance(each, list) else type(each) for each in both] == [outcome] * 2
+
+
 def test_what_a_worker_did_not_expect_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def send(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
@@ -342,14 +361,14 @@ def test_a_broken_answer_is_tried_again(answer: bytes) -> None:
 def test_a_slow_drip_counts_as_a_time_out() -> None:
     def drip(_path: str) -> Iterator[bytes]:
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
-        for _ in range(40):
+        for _ in range(200):
             time.sleep(0.05)
             yield b"x"
 
     begun = time.monotonic()
     with _server(drip) as url, pytest.raises(TransientError, match="no whole answer from"):
         _get(url=url, timeout=0.3, max_retries=0)
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 5
 
 
 def test_a_compressed_body_in_pieces() -> None:

@@ -218,7 +218,7 @@ class Client:
             self._pool.put(task)
             return
         task.walks.append(walk)
-        if task.outcome is not None:
+        if task.is_final:
             self._settle(task, walk)
 
     def _advance(self) -> None:
@@ -231,6 +231,7 @@ class Client:
             task.outcome = self._judged(task, task.outcome)
         if isinstance(task.outcome, ApiError):
             self._may_go_on(task.outcome)
+        task.is_final = True
         for walk in task.walks:
             self._settle(task, walk)
 
@@ -285,7 +286,7 @@ class Client:
         for walk in task.walks[:1]:
             walk.requests += 1
             walk.retries += 1
-        task.outcome = None
+        task.is_final = False
         self._pool.put(task, wait)
 
     def _may_go_on(self, error: ApiError) -> None:
@@ -487,12 +488,16 @@ class _Walk:
 
 
 class _Task:
-    """A request to be sent, again if need be, for one walk or for several that share it."""
+    """A request to be sent, again if need be, for one walk or for several that share it.
+
+    A worker leaves the outcome of its try; it is final when it was judged and needs no other.
+    """
 
     def __init__(self, call: Call[Any]) -> None:
         self.call = call
         self.walks: list[_Walk] = []
         self.outcome: bytes | ApiError | None = None
+        self.is_final = False
         self.bug: Exception | None = None
         self.tries = 0
         self.started = 0.0
