@@ -40,11 +40,12 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         """End the run from a signal handler, but never within a line.
 
         Args:
-            why: What is raised, at once or after the block that is being written.
+            why: What is raised, at once or after the block that is being written; and after
+                the next one too, since Python swallows what a handler raises within a finalizer.
         """
+        self._stop = why
         if not self.is_busy:
             raise why
-        self._stop = why
 
     @override
     def serialize_message(self, message: Message) -> bytes:
@@ -74,7 +75,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         """Hand out what was written so far.
 
         Raises:
-            StopRun: If stdout takes nothing any more.
+            StopRun: If stdout takes nothing any more, or ``stop`` was called.
         """
         if not self._lines:
             return
@@ -96,8 +97,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         finally:
             self.is_busy = False
         if self._stop is not None:
-            why, self._stop = self._stop, None
-            raise why
+            raise self._stop
 
 
 def record_lines(stream: str, version: int | None, extracted: datetime) -> Callable[[Any], bytes]:
