@@ -194,7 +194,7 @@ def test_windows_after_one_that_failed_may_still_come_back() -> None:
     plan = audit.Plan("2016-01-01T00:00:00.000Z", "2016-01-04T00:00:00.000Z", at_once=4)
     windows = [
         audit.Window(
-            f"2016-01-0{day}T00:00:00.000Z", f"2016-01-0{day + 1}T00:00:00.000Z", most_pages=9
+            f"2016-01-0{day}T00:00:00.000Z", f"2016-01-0{day + 1}T00:00:00.000Z", is_guess=False
         )
         for day in (1, 2, 3)
     ]
@@ -206,6 +206,20 @@ def test_windows_after_one_that_failed_may_still_come_back() -> None:
     windows[0].add(audit.Page([], None, is_last=True))
     plan.finish(windows[0])
     assert list(plan.take()) == windows[:2]
+
+
+def test_little_is_fetched_beside_a_probe() -> None:
+    plan = audit.Plan("2016-01-01T00:00:00.000Z", "2016-01-04T00:00:00.000Z", at_once=4)
+    day = "2016-01-02T00:00:00.000Z"
+    probe = audit.Window("2016-01-01T00:00:00.000Z", day, is_guess=True)
+    span = audit.Span(day, "2016-01-04T00:00:00.000Z", timedelta(hours=1), is_guess=False)
+    plan._line[:] = [probe, span]
+    dense = next(plan)
+    dense.add(audit.Page([(day, {})] * audit.USUAL_EVENTS, None, is_last=True))
+    assert list(plan) == []
+    probe.add(audit.Page([], None, is_last=True))
+    plan.finish(probe)
+    assert next(plan).start == dense.end
 
 
 def test_new_events_on_the_instant_of_the_bookmark_are_not_lost() -> None:

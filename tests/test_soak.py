@@ -40,8 +40,8 @@ def test_memory_does_not_grow_with_the_number_of_events(tmp_path: Path) -> None:
     said = ", ".join(f"{each:.0f}" for each in peaks)
     sys.stdout.write(f"peak MiB after each 100,000 events: {said}\n")
     assert len(peaks) == 10
-    assert peaks[-1] <= 1.1 * peaks[2]
-    assert peaks[-1] < 130
+    assert peaks[-1] <= 1.25 * peaks[2]  # how full the windows are that wait is chance
+    assert peaks[-1] < 120
 
 
 def test_hundreds_of_short_runs_leave_nothing_behind() -> None:

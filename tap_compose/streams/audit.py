@@ -216,7 +216,7 @@ class Span:
         window = Window(
             self.start,
             until,
-            most_pages=PROBE_PAGES if self.is_guess else MOST_PAGES,
+            is_guess=self.is_guess,
             cursor=self.cursor if is_last else None,
             known=self.known if is_last else (),
         )
@@ -241,7 +241,7 @@ class Window:
     Args:
         start: The first instant, a canonical time.
         end: The instant after the last.
-        most_pages: After so many pages it ends early, if it can.
+        is_guess: Whether its width is one: then it ends early after a few pages, if it can.
         cursor: The event after which to begin; None to begin at the end.
         known: Events of the window that stand before the cursor, newest first.
 
@@ -255,7 +255,7 @@ class Window:
         start: str,
         end: str,
         *,
-        most_pages: int,
+        is_guess: bool,
         cursor: str | None = None,
         known: Iterable[tuple[str, Any]] = (),
     ) -> None:
@@ -264,7 +264,8 @@ class Window:
         self.width = time_value(end) - time_value(start)
         self.cursor = cursor
         self.cursors = {cursor}
-        self._most_pages = most_pages
+        self.is_guess = is_guess
+        self._most_pages = PROBE_PAGES if is_guess else MOST_PAGES
         self._pages = 0
         self._events = list(known)
         self._is_whole = False
@@ -330,7 +331,9 @@ class Plan:
     """What is to be fetched, is being fetched, and waits to be written, in order of time.
 
     Iterating gives the window to be fetched next: the earliest one, unless so many wait already
-    that only what holds them up is wanted. Exhausted, it may have more after the next window.
+    that only what holds them up is wanted, or none while the earliest one probes time of which
+    nothing is known: what is fetched far after it waits longest. Exhausted, it may have more
+    after the next window.
 
     Args:
         start: The first instant, a canonical time.
@@ -342,6 +345,7 @@ class Plan:
         self._line: list[Span | Window] = [Span(start, end)] if start < end else []
         self._at_once = at_once
         self._most_held = 2 * at_once
+        self._most_beside_probe = USUAL_EVENTS * at_once // 4
         self._reach = 2 * at_once
 
     def __iter__(self) -> Iterator[Window]:
@@ -350,6 +354,8 @@ class Plan:
 
     def __next__(self) -> Window:
         """Give the window to be fetched next."""
+        if self._waits_for_probe():
+            raise StopIteration
         held = 0
         for place, part in enumerate(self._line):
             if isinstance(part, Span):
@@ -360,6 +366,13 @@ class Plan:
                 return window
             held += part.is_finished
         raise StopIteration
+
+    def _waits_for_probe(self) -> bool:
+        first = self._line[0] if self._line else None
+        if not isinstance(first, Window) or first.is_finished or not first.is_guess:
+            return False
+        known = sum(len(part) for part in self._line if isinstance(part, Window))
+        return known >= self._most_beside_probe
 
     def finish(self, window: Window) -> None:
         """Take note that a window was fetched, or could not be."""
