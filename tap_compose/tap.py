@@ -317,6 +317,8 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the tap as a command."""
+    if sys.stdout is None:
+        TapCompose._give_up("stdout is closed: there is nothing to write the messages to")  # noqa: SLF001
     os.set_blocking(sys.stdout.fileno(), True)  # whoever starts us may have left it otherwise
     try:
         TapCompose.cli()

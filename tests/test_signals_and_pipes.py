@@ -267,6 +267,18 @@ def test_a_backfill_that_is_killed_again_and_again_loses_nothing(
     assert again <= kills * audit.MOST_PAGES * audit.PAGE
 
 
+def test_a_closed_stdout_is_told() -> None:
+    process = subprocess.run(
+        ["sh", "-c", '"$0" -m tap_compose --discover >&-', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "stdout is closed" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
 def test_stdin_and_environment_do_not_matter(slow: Sandbox, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps(config_for(slow)))
