@@ -241,7 +241,7 @@ class Window:
     Args:
         start: The first instant, a canonical time.
         end: The instant after the last.
-        is_guess: Whether its width is one: then it ends early after a few pages, if it can.
+        is_guess: Whether its width is a guess: then it ends after a few pages, if it can.
         cursor: The event after which to begin; None to begin at the end.
         known: Events of the window that stand before the cursor, newest first.
 
@@ -265,7 +265,6 @@ class Window:
         self.cursor = cursor
         self.cursors = {cursor}
         self.is_guess = is_guess
-        self._most_pages = PROBE_PAGES if is_guess else MOST_PAGES
         self._pages = 0
         self._events = list(known)
         self._is_whole = False
@@ -293,7 +292,7 @@ class Window:
             return True
         oldest = page.events[-1][0]
         return (
-            self._pages >= self._most_pages
+            self._pages >= (PROBE_PAGES if self.is_guess else MOST_PAGES)
             and oldest < self.end
             and time_value(oldest) - time_value(self.start) > NARROWEST
         )
