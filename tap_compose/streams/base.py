@@ -95,24 +95,17 @@ class ComposeStream(Stream):
         super().__init__(tap)
         self.run = run
 
-    @property
-    def _declared(self) -> Any:
-        """The class as it is written down, before a catalog changed the instance."""
-        return type(self)
-
     @cached_property
     def maker(self) -> RowMaker:
         """What makes this stream's rows."""
-        return RowMaker(
-            self.schema, self._declared.primary_keys, also=self.also, logger=self.logger
-        )
+        return RowMaker(self.schema, self.primary_keys, also=self.also, logger=self.logger)
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
-        super().apply_catalog(catalog)
         # Keys and replication are the tap's, whatever an old or edited catalog says.
-        self.primary_keys = self._declared.primary_keys
-        self.replication_key = self._declared.replication_key
+        keys, replication_key = self.primary_keys, self.replication_key
+        super().apply_catalog(catalog)
+        self.primary_keys, self.replication_key = keys, replication_key
         method = self.forced_replication_method
         if method and method not in self._possible_methods:
             self.logger.warning(
@@ -125,14 +118,8 @@ class ComposeStream(Stream):
             self._input_schema = None
 
     @property
-    def _declared_replication_key(self) -> str | None:
-        key = self._declared.replication_key
-        return key if isinstance(key, str) else None
-
-    @property
     def _possible_methods(self) -> set[str]:
-        key = self._declared_replication_key
-        return {"FULL_TABLE", REPLICATION_INCREMENTAL} if key else {"FULL_TABLE"}
+        return {"FULL_TABLE", REPLICATION_INCREMENTAL} if self.replication_key else {"FULL_TABLE"}
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
@@ -157,7 +144,7 @@ class ComposeStream(Stream):
         shapes_its_rows = type(self).row is not ComposeStream.row
         if not self.is_plain or shapes_its_rows:
             return None
-        keys = [name for name in self._declared.primary_keys if name not in self.given_columns]
+        keys = [name for name in self.primary_keys if name not in self.given_columns]
         try:
             envelope = next(iter(self.envelope), None)
             return RecordReader(self.schema, keys, envelope, nested=self.nested)
@@ -245,7 +232,7 @@ class ComposeStream(Stream):
     @override
     def emit_activate_version_messages(self) -> bool:
         # An incremental stream that is read in full still begins at its start_date.
-        return super().emit_activate_version_messages and self._declared_replication_key is None
+        return super().emit_activate_version_messages and self.replication_key is None
 
     @override
     def _write_activate_version_message(self, full_table_version: int) -> None:
@@ -406,7 +393,7 @@ class ComposeStream(Stream):
         Yields:
             The rows; an object without its id is reported instead.
         """
-        keys = self._declared.primary_keys
+        keys = self.primary_keys
         seen: set[Any] = set()
         for row in self.made_rows(items, given):
             key = row[keys[0]] if len(keys) == 1 else tuple([row[name] for name in keys])
