@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from copy import deepcopy
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from time import sleep
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Tap
@@ -138,6 +140,12 @@ class TapCompose(Tap):
         Returns:
             The exit status: 0 if everything went out that should have.
         """
+        if not any(stream.mask.get((), True) for stream in self.streams.values()):
+            self.logger.error(
+                "the catalog selects no stream: nothing to sync; "
+                'set "selected": true in the metadata of the streams that you want'
+            )
+            return 1
         selected = [stream for stream in self.streams.values() if stream.selected]
         for stream, following in pairwise(selected):
             stream.next_stream = following if following.asks_ahead else None
@@ -191,9 +199,9 @@ class TapCompose(Tap):
             return
         self._is_stopping = True
         status = 128 + signum
-        # A target that no longer reads would keep us for ever.
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(status))
-        signal.setitimer(signal.ITIMER_REAL, _LONGEST_STOP)
+        # A target that no longer reads would keep us for ever. No threading.Thread: a signal
+        # that comes while another is started would wait for a lock that is never released.
+        _thread.start_new_thread(_exit_later, (status,))
         self.message_writer.stop(StopRun(f"received {signal.Signals(signum).name}", status))
 
     @classmethod
@@ -274,9 +282,11 @@ class TapCompose(Tap):
         if file is None or content is None:
             return None
         try:
+            iter(content["streams"])  # the SDK takes a catalog without streams
             return Catalog.from_dict(content)
         except (LookupError, TypeError, ValueError, AttributeError):
-            cls._give_up(f"--catalog: {file.name} is no Singer catalog: make one with --discover")
+            problem = f"--catalog: {file.name} is not a Singer catalog; make one with --discover"
+            cls._give_up(problem)
 
     @classmethod
     def _give_up(cls, *problems: str) -> NoReturn:
@@ -315,11 +325,17 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
+def _exit_later(status: int) -> None:
+    sleep(_LONGEST_STOP)
+    os._exit(status)
+
+
 def main() -> None:
     """Run the tap as a command."""
     if sys.stdout is None:
         TapCompose._give_up("stdout is closed: there is nothing to write the messages to")  # noqa: SLF001
-    os.set_blocking(sys.stdout.fileno(), True)  # whoever starts us may have left it otherwise
+    if sys.platform != "win32":  # whoever starts us may have left it otherwise
+        os.set_blocking(sys.stdout.fileno(), True)
     try:
         TapCompose.cli()
     except StopRun as stop:  # a signal before the sync had begun

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tap_compose.tap import TapCompose
 
@@ -121,19 +122,23 @@ def command(
     return Output(process.stdout, process.returncode, stderr=process.stderr.decode())
 
 
-def on_a_terminal(*arguments: str | Path, stdout: int | None = None) -> tuple[int, str]:
-    """Run the tap as a command with stderr on a terminal.
+def on_a_terminal(
+    *arguments: str | Path, module: str = "tap_compose", stdout: int | None = None
+) -> tuple[int, str]:
+    """Run the tap, or another module, as a command with stderr on a terminal.
 
     Args:
         arguments: The command's arguments.
+        module: The module that is run.
         stdout: Where the messages go; to the terminal too if it is not given.
 
     Returns:
         The exit status, and what the terminal got.
     """
+    pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
     terminal, other_end = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tap_compose", *map(str, arguments)],
+        [sys.executable, "-m", module, *map(str, arguments)],
         stdout=other_end if stdout is None else stdout,
         stderr=other_end,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},

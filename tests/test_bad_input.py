@@ -184,12 +184,31 @@ def test_a_malformed_catalog_file(tmp_path: Path) -> None:
     catalog = tmp_path / "catalog.json"
     config = tmp_path / "config.json"
     config.write_text(json.dumps(GOOD))
-    for text in ("{", '{"streams": 4}', '{"streams": [{}]}', '{"streams": ["accounts"]}'):
+    texts = ("{", '{"streams": 4}', '{"streams": [{}]}', '{"streams": ["accounts"]}')
+    a_state, a_config = '{"bookmarks": {}}', json.dumps(GOOD)
+    for text in (*texts, a_state, a_config):
         catalog.write_text(text)
         output = command("--config", config, "--catalog", catalog)
         assert output.status == 1
+        assert output.stdout == b""
         (line,) = _complaints(output)
-        assert line.startswith("--catalog: ")
+        if text == "{":
+            assert line.startswith(f"--catalog: {catalog} is not valid JSON: ")
+        else:
+            assert line == (
+                f"--catalog: {catalog} is not a Singer catalog; make one with --discover"
+            )
+
+
+def test_a_catalog_without_streams(tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text('{"streams": []}')
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(GOOD))
+    output = command("--config", config, "--catalog", catalog)
+    assert (output.status, output.stdout) == (1, b"")
+    (line,) = _complaints(output)
+    assert line.startswith("the catalog selects no stream: nothing to sync; ")
 
 
 def test_a_catalog_with_an_unknown_stream(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -51,12 +51,6 @@ def test_one_stream_makes_only_the_requests_that_it_needs(stream: str, sandbox: 
     assert ("for the list of deployments" in said) == stream.startswith("deployment_")
 
 
-def test_nothing_selected_makes_no_request(sandbox: Sandbox) -> None:
-    sandbox.log.clear()
-    output = sync(config_for(sandbox), streams=[])
-    assert (output.status, output.rows, sandbox.log.paths) == (0, {}, [])
-
-
 @pytest.mark.parametrize(
     ("streams", "path"),
     [

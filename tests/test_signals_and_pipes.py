@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import random
@@ -10,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import termios
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +25,10 @@ from tests.tap_runs import catalog_of, config_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+fcntl = pytest.importorskip("fcntl", reason="Windows has no POSIX signals")
+termios = pytest.importorskip("termios")
+assert sys.platform != "win32"
 
 _HALF_A_PIPE = 1 << 15
 
