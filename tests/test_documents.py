@@ -231,15 +231,16 @@ def test_continuous_integration_runs_what_the_makefile_has() -> None:
     matrix = flow["jobs"]["test"]["strategy"]["matrix"]["python"]
     classifiers = metadata("tap-compose").get_all("Classifier") or []
     versions = [each.rpartition(" ")[2] for each in classifiers if "Python :: 3." in each]
-    assert matrix == versions == ["3.10", "3.11", "3.12", "3.13"]
-    commands = {
-        step["run"] for job in flow["jobs"].values() for step in job["steps"] if "run" in step
-    }
-    assert commands == {"make test", "make test-all", "make build", "make audit"}
+    assert matrix == versions == ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
+    steps = [step for job in flow["jobs"].values() for step in job["steps"] if "run" in step]
+    targets = {each for step in steps for each in step["run"].split()} - {"make", "PYTHON=python"}
+    assert targets == {"demo", "test", "test-all", "build", "audit"}
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     tests = (ROOT / "Makefile").read_text()
     for hook in hooks:
         assert hook["entry"].replace(".venv/bin/", "$(BIN)/").removesuffix(" --fix") in tests
+    for system in ("linux", "darwin", "win32"):
+        assert re.search(rf"^\tfor each in .*\b{system}\b.*/mypy --platform", tests, re.MULTILINE)
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import requests
@@ -16,14 +16,8 @@ import requests
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.app import RESOURCES
 from tap_compose.sandbox.server import Sandbox
-from tests import pictures
-from tests.documents import ROOT
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-PICTURE = ROOT / "docs" / "demo.svg"
-SANDBOX = [sys.executable, "-c", "from tap_compose.sandbox.cli import main; main()"]
+SANDBOX = [sys.executable, "-m", "tap_compose.sandbox"]
 SHOW = "import os; print(os.environ['TAP_COMPOSE_API_URL'], os.environ['TAP_COMPOSE_API_TOKEN'])"
 
 
@@ -162,22 +156,3 @@ def test_nothing_else_is_there(sandbox: Sandbox) -> None:
     for path in ("/nonsense", "/deployments/none", "/deployments/none/alerts"):
         answer = _get(sandbox, path)
         assert (answer.status_code, answer.json()) == (404, {"errors": "not_found"})
-
-
-def test_the_demo_shows_every_stream(tmp_path: Path) -> None:
-    output = tmp_path / "files"
-    process = subprocess.run(
-        [*SANDBOX, "demo", "--target", ".venvs/target-jsonl/bin/target-jsonl", "--output", output],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
-    table = [line.split() for line in process.stdout.splitlines()]
-    rows = {line[0]: int(line[1]) for line in table[1:26]}
-    assert len(rows) == 25
-    assert all(rows.values())
-    assert rows["audit_events"] == 5000
-    assert (output / "accounts.jsonl").read_text().count("\n") == 1
-    drawn = {tuple(line.split()[:2]) for line in pictures.text_of(PICTURE.read_text())}
-    assert {(name, str(count)) for name, count in rows.items()} <= drawn, "run make docs"

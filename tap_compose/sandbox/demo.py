@@ -18,27 +18,32 @@ if TYPE_CHECKING:
 
 
 def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
-    """Run the tap into target-jsonl and print stream, rows and file.
+    """Run the tap into target-jsonl and print what arrived.
+
+    On a terminal the tap shows its progress and its own summary. Elsewhere its log goes to a
+    file, and a table of streams, rows and files is printed.
 
     Args:
-        environment: The environment of both, with the address and the token.
+        environment: The environment of both, with the URL and the token.
         target: The command of target-jsonl.
         output: The folder for the files; emptied first.
 
     Returns:
-        The exit status: 0 if both ended well.
+        The exit status: 0 if both succeeded.
     """
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     config = output / "target-config.json"
     config.write_text(json.dumps({"destination_path": str(output), "do_timestamp_file": False}))
     log_path = output / "tap.log"
+    is_watched = sys.stderr.isatty()
+    click.echo(f"loading {environment['TAP_COMPOSE_API_URL']} into {output}", err=True)
     with log_path.open("wb") as log:
         tap = subprocess.Popen(
             [sys.executable, "-m", "tap_compose", "--config", "ENV"],
             env=environment,
             stdout=subprocess.PIPE,
-            stderr=log,
+            stderr=None if is_watched else log,
         )
         loading = subprocess.run(  # noqa: S603
             [target, "--config", str(config)],
@@ -50,14 +55,22 @@ def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
             tap.stdout.close()
         status = tap.wait()
     (output / "state.json").write_bytes(loading.stdout.splitlines()[-1] if loading.stdout else b"")
-    _print_table(output)
-    said = [line.split("|", 3)[-1].strip() for line in log_path.read_text().splitlines()]
+    if is_watched:
+        click.echo(f"{len(list(output.glob('*.jsonl')))} files in {output}")
+    else:
+        _print_table(output)
+        _print_end_of(log_path)
+    click.echo(f"tap-compose ended with status {status}, target-jsonl with {loading.returncode}")
+    return status or loading.returncode
+
+
+def _print_end_of(log: Path) -> None:
+    """Print what the tap's log says after the summary of each stream."""
+    said = [line.split("|", 3)[-1].strip() for line in log.read_text().splitlines()]
     last = max(
         (place for place, line in enumerate(said) if line.startswith("summary of")), default=0
     )
     click.echo("\n".join(["", *said[last + 1 :]]))
-    click.echo(f"tap-compose ended with status {status}, target-jsonl with {loading.returncode}")
-    return status or loading.returncode
 
 
 def _print_table(output: Path) -> None:
