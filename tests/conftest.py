@@ -75,7 +75,7 @@ def new_database(postgres: PostgresServer) -> Callable[[], str]:
         statement = psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name))
         with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
             connection.execute(statement)
-        return postgres.get_uri(name)
+        return str(postgres.get_uri(name))
 
     return make
 
