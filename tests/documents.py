@@ -80,7 +80,8 @@ _LOADERS: dict[str, tuple[str, list[dict[str, Any]]]] = {
 _HUB_HEAD = """\
 # The tap for MeltanoHub, drawn from its own settings by `make docs`. It belongs there at
 # _data/meltano/extractors/tap-compose/VARIANT.yml, where VARIANT is the owner of the repository.
-# To fill in then: `variant`, `repo`, `logo_url`, and `pip_url` unless the tap is on PyPI.
+# To fill in then: `variant`, `repo`, `logo_url` and `pip_url`. Until then a project adds the tap
+# with `meltano add --from-ref` and sets TAP_COMPOSE_PIP_URL to its path: see docs/install.md.
 """
 _HUB_NEXT_STEPS = """\
 Choose what to read; a stream that is not selected costs no request:
@@ -95,7 +96,7 @@ The API is offline. The tap brings a local one with a made-up account, `compose-
 can stand in front of any command:
 
 ```bash
-pip install 'tap-compose[sandbox]'
+uv tool install '.[sandbox]'  # in a clone of the tap's repository
 compose-sandbox run -- meltano run tap-compose target-jsonl
 ```
 
@@ -167,7 +168,7 @@ def meltano_hub() -> str:
         "name": "tap-compose",
         "namespace": "tap_compose",
         "next_steps": _HUB_NEXT_STEPS,
-        "pip_url": "tap-compose",
+        "pip_url": "${TAP_COMPOSE_PIP_URL}",  # the tap is on no index yet
         "quality": "unknown",  # the Hub's to say
         "settings": sorted(_meltano_settings(), key=itemgetter("name")),
         "settings_group_validation": [SETTINGS_SCHEMA["required"]],
