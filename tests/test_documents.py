@@ -201,6 +201,14 @@ def test_no_tracked_file_names_a_package_index() -> None:
     assert tracked or not Path(ROOT / ".git").exists()
 
 
+def test_nothing_says_that_the_tap_is_on_pypi() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    files = [*pages, *(ROOT / "docs").rglob("*.yml"), *(ROOT / "examples").rglob("*.md")]
+    texts = [_messages(), *(path.read_text() for path in files)]
+    install = r"(?:\bpip|\bpipx|\btool) install (?:-\S+ )*['\"]?tap-compose|\bpip_url: tap-compose"
+    assert re.findall(install, "\n".join(texts)) == []
+
+
 def _messages() -> str:
     """Every text in the tap's code, a line each; what is filled in is ``…``."""
     texts = []

@@ -98,6 +98,7 @@ def test_the_sandbox_says_what_it_lacks(installed: Path, tmp_path: Path) -> None
         check=False,
     )
     assert process.returncode == 1
-    assert process.stderr.splitlines() == [
-        "compose-sandbox needs uvicorn: pip install 'tap-compose[sandbox]'"
-    ]
+    assert process.stderr == (
+        "compose-sandbox cannot start: uvicorn is not installed; in a clone of tap-compose run "
+        "pip install '.[sandbox]' or uv tool install '.[sandbox]'\n"
+    )

@@ -15,7 +15,10 @@ import click
 try:
     from tap_compose.sandbox.server import Sandbox
 except ModuleNotFoundError as error:
-    sys.exit(f"compose-sandbox needs {error.name}: pip install 'tap-compose[sandbox]'")
+    sys.exit(
+        f"compose-sandbox cannot start: {error.name} is not installed; in a clone of tap-compose "
+        "run pip install '.[sandbox]' or uv tool install '.[sandbox]'"
+    )
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.demo import run_demo
 from tap_compose.sandbox.faults import KINDS, Fault
