@@ -31,6 +31,8 @@ settings.load_profile("tests")
 def _signals_stay() -> Iterator[None]:
     """A tap takes over the signals of its process; give them back."""
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    # A shell lets what it starts in the background ignore SIGINT, and every child inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for each, handler in handlers.items():
         signal.signal(each, handler)
