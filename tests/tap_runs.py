@@ -63,7 +63,7 @@ def config_for(sandbox: Sandbox, **settings: Any) -> dict[str, Any]:
         "api_url": sandbox.url,
         "api_token": sandbox.token,
         "max_retries": 1,
-        "request_timeout": 20,
+        "request_timeout": 60,
         **settings,
     }
 
@@ -107,7 +107,7 @@ def command(
     *arguments: str | Path,
     cwd: Path | None = None,
     environment: dict[str, str] | None = None,
-    timeout: float = 60,
+    timeout: float = 180,
 ) -> Output:
     """Run the tap as a command."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith("TAP_COMPOSE")}
@@ -149,7 +149,7 @@ def on_a_terminal(
         while True:
             parts.append(os.read(terminal, 65536))
     os.close(terminal)
-    return process.wait(30), b"".join(parts).decode().replace("\r\n", "\n")
+    return process.wait(60), b"".join(parts).decode().replace("\r\n", "\n")
 
 
 def sqlalchemy_url(database: str) -> str:

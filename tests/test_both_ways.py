@@ -82,7 +82,7 @@ _CATALOG = cache(catalog_of)
 
 
 @pytest.mark.parametrize("stream", sorted(FIELDS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_both_ways_write_the_same(stream: str, data: Any) -> None:
     body = copy.deepcopy(_body(stream))

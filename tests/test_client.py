@@ -46,7 +46,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def _client(url: str = URL, **settings: Any) -> Iterator[Client]:
-    given = {"user_agent": "tests/1", "max_retries": 2, "timeout": 5.0, **settings}
+    given = {"user_agent": "tests/1", "max_retries": 2, "timeout": 60.0, **settings}
     client = Client(url, TOKEN, **given)
     yield client
     client.close()
@@ -130,7 +130,7 @@ def test_refusals_of_one_moment_share_a_probe() -> None:
         if path == "/accounts":
             probes.append(path)
             return _http(b'{"_embedded": {"accounts": []}}')
-        everyone.wait(5)
+        everyone.wait(60)
         return _http(b"", status=b"401 Unauthorized")
 
     with _server(answer) as url, _client(url, max_concurrency=20) as client:
@@ -191,7 +191,7 @@ def test_what_python_forgives_is_forgiven() -> None:
 def test_retry_after_in_both_forms() -> None:
     assert retry_after("7") == 7
     assert retry_after("0.5") == 0.5
-    assert retry_after(formatdate(time.time() + 30, usegmt=True)) == pytest.approx(30, abs=2)
+    assert retry_after(formatdate(time.time() + 30, usegmt=True)) == pytest.approx(30, abs=20)
     assert retry_after(formatdate(time.time() - 30, usegmt=True)) == 0
     assert retry_after("-4") == 0
     assert retry_after("999999") == 3600
@@ -332,10 +332,11 @@ def test_the_limit_halves_on_trouble_and_never_exceeds_the_most() -> None:
 
 
 def test_nobody_listening_ends_the_run() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with pytest.raises(UnreachableError, match=f"no connection to 127.0.0.1:{port}; nothing"):
-        _get(url=f"http://127.0.0.1:{port}")
+    with socket.socket() as deaf:  # nobody else gets its port
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        with pytest.raises(UnreachableError, match=f"no connection to 127.0.0.1:{port}; nothing"):
+            _get(url=f"http://127.0.0.1:{port}")
 
 
 def test_an_unknown_host_ends_the_run() -> None:
@@ -359,16 +360,20 @@ def test_a_broken_answer_is_tried_again(answer: bytes) -> None:
 
 
 def test_a_slow_drip_counts_as_a_time_out() -> None:
-    def drip(_path: str) -> Iterator[bytes]:
+    def drip(path: str) -> Iterator[bytes]:
+        if path == "/user":
+            yield _http(b"1")
+            return
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
         for _ in range(200):
             time.sleep(0.05)
             yield b"x"
 
-    begun = time.monotonic()
-    with _server(drip) as url, pytest.raises(TransientError, match="no whole answer from"):
-        _get(url=url, timeout=0.3, max_retries=0)
-    assert time.monotonic() - begun < 5
+    with _server(drip) as url, _client(url, max_retries=0) as client:
+        client.get(Call("/user", bytes))  # or nothing in time would count as nobody there
+        client._timeout = 0.3
+        with pytest.raises(TransientError, match="no whole answer from"):
+            client.get(Call("/teams", bytes))
 
 
 def test_a_compressed_body_in_pieces() -> None:
@@ -434,7 +439,7 @@ def _teams(body: bytes) -> list[Any]:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -142,7 +142,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("stream", sorted(vars(each)["name"] for each in STREAMS))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_no_value_makes_a_row_that_its_schema_refuses(stream: str, data: Any) -> None:
     cls: Any = next(each for each in STREAMS if vars(each)["name"] == stream)

@@ -66,7 +66,7 @@ def test_no_secret_in_any_line_whatever_fails(fault: str, tmp_path: Path) -> Non
     faults = [Fault.parse(fault if ":" in fault else f"{fault}:0.5")]
     with Sandbox(Size(deployments=3, events=50, recipes=2), faults=faults) as sandbox:
         path = tmp_path / "config.json"
-        path.write_text(json.dumps(config_for(sandbox, max_retries=0, request_timeout=2)))
+        path.write_text(json.dumps(config_for(sandbox, max_retries=0)))
         output = command("--config", path, environment={"LOGLEVEL": "DEBUG"})
         text = output.stdout.decode() + output.stderr
         assert output.status == 1

@@ -13,15 +13,17 @@ from typing import Any, TypeVar
 import click
 
 try:
+    from tap_compose.sandbox.account import Size
+    from tap_compose.sandbox.demo import run_demo
+    from tap_compose.sandbox.faults import KINDS, Fault
     from tap_compose.sandbox.server import Sandbox
 except ModuleNotFoundError as error:
     sys.exit(
         f"compose-sandbox cannot start: {error.name} is not installed; in a clone of tap-compose "
         "run pip install '.[sandbox]' or uv tool install '.[sandbox]'"
     )
-from tap_compose.sandbox.account import Size
-from tap_compose.sandbox.demo import run_demo
-from tap_compose.sandbox.faults import KINDS, Fault
+except KeyboardInterrupt:  # the imports take most of a second
+    sys.exit("Aborted!")  # as click does from here on
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,18 +83,18 @@ def main() -> None:
 @click.option("--port", default=8080, type=click.IntRange(0, 65535), show_default=True)
 @_sizes
 def serve(port: int, **options: Any) -> None:
-    """Serve until interrupted; print the URL and the token."""
+    """Print the URL and the token, and serve until SIGINT or SIGTERM; then exit with 0."""
     try:
         sandbox = _sandbox(port, **options)
     except OSError as error:
         raise click.ClickException(f"port {port}: {error.strerror}") from None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Nothing is raised: a signal may arrive between any two lines.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: sandbox.stop())
     with sandbox:
         click.echo(f"TAP_COMPOSE_API_URL={sandbox.url}\nTAP_COMPOSE_API_TOKEN={sandbox.token}")
-        try:
-            sandbox.wait()
-        except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+        sandbox.wait()
+    click.echo("stopped", err=True)
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
@@ -103,14 +105,26 @@ def run(command: tuple[str, ...], **options: Any) -> None:
 
     COMMAND finds the address and the token in TAP_COMPOSE_API_URL and TAP_COMPOSE_API_TOKEN.
     """
+    process: subprocess.Popen[bytes] | None = None
+    is_terminated = False
+
+    def terminate(*_: object) -> None:
+        nonlocal is_terminated
+        is_terminated = True
+        if process is not None:
+            process.terminate()
+
     with _sandbox(**options) as sandbox:
+        # What the terminal interrupts it interrupts for COMMAND too, which decides how to end.
+        # COMMAND would inherit SIG_IGN.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGTERM, terminate)
         try:
             process = subprocess.Popen(command, env={**os.environ, **_environment(sandbox)})  # noqa: S603
         except OSError as error:
             raise click.ClickException(f"{command[0]}: {error.strerror}") from None
-        # What the terminal interrupts it interrupts for COMMAND too, which decides how to end.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        if is_terminated:  # before there was a process
+            process.terminate()
         status = process.wait()
     sys.exit(128 - status if status < 0 else status)
 

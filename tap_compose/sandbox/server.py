@@ -78,7 +78,8 @@ class Sandbox:
         self._thread.start()
         deadline = time.monotonic() + _LONGEST_START
         while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
+            has_ended = not self._thread.is_alive() and not self._server.started  # in this order
+            if has_ended or time.monotonic() > deadline:
                 raise RuntimeError("the sandbox did not start")
             time.sleep(0.01)
         return self
@@ -90,12 +91,16 @@ class Sandbox:
         traceback: TracebackType | None,
     ) -> None:
         """Stop; returns when the port is free again."""
-        self._server.should_exit = True
-        self._server.force_exit = True
+        self.stop()
         self._thread.join()
         self._socket.close()
 
+    def stop(self) -> None:
+        """End ``wait``; a signal handler may call it, at any time."""
+        self._server.should_exit = True
+        self._server.force_exit = True
+
     def wait(self) -> None:
-        """Serve until the process is interrupted."""
+        """Serve until ``stop`` is called."""
         while self._thread.is_alive():
             self._thread.join(1.0)
