@@ -21,7 +21,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
-from tap_compose.sandbox.account import Size, event_times
+from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.events import event_times
 from tap_compose.streams import STREAMS
 from tap_compose.times import time_text
 

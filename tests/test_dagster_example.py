@@ -20,7 +20,8 @@ import psycopg.rows
 import psycopg.sql
 import pytest
 
-from tap_compose.sandbox.account import NOW, Account, Size
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.settings import Shard

@@ -21,7 +21,8 @@ import psycopg
 import pytest
 import yaml
 
-from tap_compose.sandbox.account import NOW, Account, Size
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
 from tests.contract import FIELDS
 from tests.documents import ROOT

@@ -16,7 +16,8 @@ import duckdb
 import psycopg
 import pytest
 
-from tap_compose.sandbox.account import NOW, Account
+from tap_compose.sandbox.account import Account
+from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
 from tests.documents import ROOT
 from tests.expected import expected_rows
