@@ -14,66 +14,17 @@ import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
-from random import Random
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from tap_compose.sandbox.account import Size
-from tap_compose.sandbox.events import event_times
-from tap_compose.streams import STREAMS
-from tap_compose.times import time_text
+from benchmarks.work import CASES, WORKERS, Case, dlt_resources, floor_streams, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
-NAMES = [str(vars(each)["name"]) for each in STREAMS]
-CHILDREN = [
-    each for each in NAMES if each.startswith("deployment_") and each != "deployment_health"
-]
-WORKERS = 16
 PEER = ROOT / ".venvs/benchmarks/bin/python"
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is to be fetched, and how far away it is.
-
-    Attributes:
-        name: In words.
-        streams: The streams.
-        deployments: How many deployments.
-        events: How many audit events.
-        recipes: How many recipes per deployment.
-        latency: Seconds before each answer.
-        repeats: How often the fast contenders run; the slow ones run once.
-        at_least: How many times faster than stock, tuned stock and dlt the tap should be.
-        at_most: How many times the floor's time it may take.
-    """
-
-    name: str
-    streams: list[str]
-    deployments: int
-    events: int
-    recipes: int
-    latency: float
-    repeats: int
-    at_least: tuple[float, float, float]
-    at_most: float
-
-
-CASES = [
-    Case("200 × 13 calls, 50 ms", CHILDREN, 200, 0, 10, 0.05, 3, (20, 12, 2), 1.25),
-    Case("200 × 13 calls, no latency", CHILDREN, 200, 0, 10, 0.0, 5, (20, 4, 2), 1.5),
-    Case(
-        "100,000 recipes in one body", ["deployment_recipes"], 1, 0, 100_000, 0, 5, (8, 5, 2), 1.6
-    ),
-    Case("100,000 events, 50 ms", ["audit_events"], 0, 100_000, 0, 0.05, 3, (12, 10, 8), 1.3),
-    Case("1,000,000 events", ["audit_events"], 0, 1_000_000, 0, 0.0, 3, (8, 5, 2), 1.5),
-]
 
 
 @dataclass
@@ -120,32 +71,6 @@ def served(case: Case) -> Iterator[tuple[dict[str, str], list[str]]]:
             process.kill()
 
 
-def described(case: Case) -> list[dict[str, Any]]:
-    """What the floor has to know of the streams, so that it need not load the SDK."""
-    return [
-        {
-            "name": vars(each)["name"],
-            "path": each.path,
-            "envelope": next(iter(each.envelope), ""),
-            "columns": list(each.schema["properties"]),
-        }
-        for each in cast("Any", STREAMS)
-        if vars(each)["name"] in case.streams
-    ]
-
-
-def windows(case: Case) -> list[tuple[str, str]]:
-    """Windows of equal numbers of events, which only somebody who knows them can cut."""
-    if not case.events:
-        return []
-    times = event_times(Random(f"{Size.seed}/event times"), case.events)
-    parts = WORKERS * max(1, case.events // (WORKERS * 12_500))
-    cuts = [times[each * len(times) // parts] for each in range(parts)] + [times[-1] + 1]
-    return list(
-        pairwise(time_text(datetime.fromtimestamp(cut / 1000, timezone.utc)) for cut in cuts)
-    )
-
-
 def contenders(case: Case, folder: Path, env: dict[str, str], ids: list[str]) -> dict[str, Any]:
     """The command of each contender, by name."""
     catalog = folder / "catalog.json"
@@ -174,7 +99,11 @@ def contenders(case: Case, folder: Path, env: dict[str, str], ids: list[str]) ->
     )
     stock = [sys.executable, "-m", "benchmarks.stock", "--config", str(config)]
     work = folder / "work.json"
-    work.write_text(json.dumps({"streams": described(case), "ids": ids, "windows": windows(case)}))
+    work.write_text(
+        json.dumps({"streams": floor_streams(case), "ids": ids, "windows": windows(case)})
+    )
+    resources = folder / "resources.json"
+    resources.write_text(json.dumps(dlt_resources(case)))
     floor = [sys.executable, "benchmarks/floor.py"]
     return {
         "tap-compose": [
@@ -189,7 +118,7 @@ def contenders(case: Case, folder: Path, env: dict[str, str], ids: list[str]) ->
         "floor, requests": [*floor, "requests", work],
         "floor, http.client": [*floor, "http", work],
         "sandbox's ceiling": [*floor, "fetch", work],
-        "dlt": [PEER, "benchmarks/peer.py", *case.streams],
+        "dlt": [PEER, "benchmarks/peer.py", resources],
         "stock, tuned": [*stock, "--tuned"],
         "stock": stock,
     }
