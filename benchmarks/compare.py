@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from benchmarks.work import CASES, WORKERS, Case, dlt_resources, floor_streams, windows
 
@@ -29,12 +29,25 @@ PEER = ROOT / ".venvs/benchmarks/bin/python"
 
 @dataclass
 class Measure:
-    """The runs of one contender on one case."""
+    """The runs of one contender on one case.
+
+    Attributes:
+        seconds: How long each run took.
+        megabytes: The peak of its memory.
+        cpu: Processor seconds of the last run.
+        output: Bytes that the last run wrote.
+        messages: How many messages of each type those were.
+        state: Bytes of the last STATE.
+        log: What the last run logged.
+    """
 
     seconds: list[float] = field(default_factory=list)
     megabytes: float = 0.0
-    output: float = 0.0
+    cpu: float = 0.0
+    output: int = 0
     messages: Counter[str] = field(default_factory=Counter)
+    state: int = 0
+    log: str = ""
 
     @property
     def median(self) -> float:
@@ -127,27 +140,37 @@ def contenders(case: Case, folder: Path, env: dict[str, str], ids: list[str]) ->
 SLOW = {"dlt", "stock, tuned", "stock"}
 
 
-def run(command: list[Any], env: dict[str, str], measure: Measure) -> None:
+def run(
+    command: list[Any], env: dict[str, str], measure: Measure, stdin: IO[bytes] | None = None
+) -> None:
     """Run a contender once, whole process, output to a file."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        begun = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=err, env=env, cwd=ROOT)
+        begun, before = time.perf_counter(), os.times()
+        process = subprocess.Popen(command, stdin=stdin, stdout=out, stderr=err, env=env, cwd=ROOT)
         # The kernel's own peak of a child counts what it was forked from, so it is watched.
         status = Path(f"/proc/{process.pid}/status")
         while process.poll() is None:
             with suppress(OSError, StopIteration):
-                line = next(each for each in status.read_text().splitlines() if "VmHWM" in each)
-                measure.megabytes = max(measure.megabytes, int(line.split()[1]) / 1024)
+                peak = next(each for each in status.read_text().splitlines() if "VmHWM" in each)
+                measure.megabytes = max(measure.megabytes, int(peak.split()[1]) / 1024)
             time.sleep(0.01)
         measure.seconds.append(time.perf_counter() - begun)
+        used = os.times()
+        measure.cpu = used.children_user + used.children_system
+        measure.cpu -= before.children_user + before.children_system
+        err.seek(0)
+        measure.log = err.read().decode()
         if process.returncode:
-            err.seek(0)
-            raise RuntimeError(f"{command}: {err.read()[-2000:].decode()}")
-        measure.output = out.tell() / 1e6
+            raise RuntimeError(f"{command}: {measure.log[-2000:]}")
+        measure.output = out.tell()
         out.seek(0)
-        measure.messages = Counter(
-            line[9 : line.index(b'"', 9)].decode() for line in out if line.startswith(b'{"type":"')
-        )
+        measure.messages.clear()
+        for line in out:
+            if line.startswith(b'{"type":"'):
+                kind = line[9 : line.index(b'"', 9)].decode()
+                measure.messages[kind] += 1
+                if kind == "STATE":
+                    measure.state = len(line)
 
 
 def compare(case: Case, *, only_fast: bool) -> dict[str, Measure]:
@@ -191,7 +214,7 @@ def table(case: Case, measures: dict[str, Measure]) -> str:
             said += f" (tap-compose takes {1 / ratio:.2f} × its time)"
         lines.append(
             f"| {name} | {measure.median:.2f} ({len(measure.seconds)}) | {said} | "
-            f"{wanted.get(name, '')} | {measure.megabytes:.0f} | {measure.output:.1f} |"
+            f"{wanted.get(name, '')} | {measure.megabytes:.0f} | {measure.output / 1e6:.1f} |"
         )
     messages = ", ".join(f"{count:,} {kind}" for kind, count in sorted(ours.messages.items()))
     stock = measures.get("stock")

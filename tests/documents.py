@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from benchmarks import scale
+from benchmarks import scale_page
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
 from tap_compose.streams.audit import AuditEvents
@@ -246,7 +246,7 @@ def blocks() -> dict[str, dict[str, str]]:
     return {
         "README.md": {"streams": _streams(), "settings": _settings(), "picture": _picture()},
         "docs/privacy.md": {"personal": _marked()},
-        "docs/scale.md": scale.blocks(json.loads(scale.NOTES.read_text())),
+        "docs/scale.md": scale_page.blocks(json.loads(scale_page.NOTES.read_text())),
     }
 
 
