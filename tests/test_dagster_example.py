@@ -145,7 +145,7 @@ def test_four_shards_and_the_years_of_the_audit_log_into_one_database(
     account = served.account
     statuses, _ = pipeline.materialize("compose_tables")
     assert statuses == [0]
-    assert [pipeline.rows(stream) for stream in expected_rows(account)] == [[]] * 25
+    assert [stream for stream in expected_rows(account) if pipeline.rows(stream)] == []
 
     # Four shards, none of which gets on before all have begun. One of them cannot read
     # one thing of one of its deployments.

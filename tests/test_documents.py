@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from tap_compose.report import Kind
 from tap_compose.sandbox import cli as sandbox_cli
 from tap_compose.settings import SETTINGS_SCHEMA, problems_of
+from tap_compose.streams import STREAMS
 from tap_compose.tap import TapCompose
 from tests import documents, pictures
 from tests.tap_runs import command
@@ -141,9 +142,8 @@ def test_pages_hold_what_is_drawn_from_the_code(name: str) -> None:
 def test_the_page_of_streams_is_drawn_from_the_code() -> None:
     page = (ROOT / "docs" / "streams.md").read_text()
     assert page == documents.streams_page(), "run make docs"
-    assert page.count("\n## ") == 25
+    assert re.findall("^## (.*)", page, re.MULTILINE) == [vars(each)["name"] for each in STREAMS]
     rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `")]
-    assert len(rows) == 177
     assert all(what.strip() for _, _, what in rows)
 
 
