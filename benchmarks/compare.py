@@ -14,75 +14,40 @@ import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
-from random import Random
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
-from tap_compose.sandbox.account import Size, event_times
-from tap_compose.streams import STREAMS
-from tap_compose.times import time_text
+from benchmarks.work import CASES, WORKERS, Case, dlt_resources, floor_streams, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
-NAMES = [str(vars(each)["name"]) for each in STREAMS]
-CHILDREN = [
-    each for each in NAMES if each.startswith("deployment_") and each != "deployment_health"
-]
-WORKERS = 16
 PEER = ROOT / ".venvs/benchmarks/bin/python"
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is to be fetched, and how far away it is.
-
-    Attributes:
-        name: In words.
-        streams: The streams.
-        deployments: How many deployments.
-        events: How many audit events.
-        recipes: How many recipes per deployment.
-        latency: Seconds before each answer.
-        repeats: How often the fast contenders run; the slow ones run once.
-        at_least: How many times faster than stock, tuned stock and dlt the tap should be.
-        at_most: How many times the floor's time it may take.
-    """
-
-    name: str
-    streams: list[str]
-    deployments: int
-    events: int
-    recipes: int
-    latency: float
-    repeats: int
-    at_least: tuple[float, float, float]
-    at_most: float
-
-
-CASES = [
-    Case("200 × 13 calls, 50 ms", CHILDREN, 200, 0, 10, 0.05, 3, (20, 12, 2), 1.25),
-    Case("200 × 13 calls, no latency", CHILDREN, 200, 0, 10, 0.0, 5, (20, 4, 2), 1.5),
-    Case(
-        "100,000 recipes in one body", ["deployment_recipes"], 1, 0, 100_000, 0, 5, (8, 5, 2), 1.6
-    ),
-    Case("100,000 events, 50 ms", ["audit_events"], 0, 100_000, 0, 0.05, 3, (12, 10, 8), 1.3),
-    Case("1,000,000 events", ["audit_events"], 0, 1_000_000, 0, 0.0, 3, (8, 5, 2), 1.5),
-]
 
 
 @dataclass
 class Measure:
-    """The runs of one contender on one case."""
+    """The runs of one contender on one case.
+
+    Attributes:
+        seconds: How long each run took.
+        megabytes: The peak of its memory.
+        cpu: Processor seconds of the last run.
+        output: Bytes that the last run wrote.
+        messages: How many messages of each type those were.
+        state: Bytes of the last STATE.
+        log: What the last run logged.
+    """
 
     seconds: list[float] = field(default_factory=list)
     megabytes: float = 0.0
-    output: float = 0.0
+    cpu: float = 0.0
+    output: int = 0
     messages: Counter[str] = field(default_factory=Counter)
+    state: int = 0
+    log: str = ""
 
     @property
     def median(self) -> float:
@@ -119,32 +84,6 @@ def served(case: Case) -> Iterator[tuple[dict[str, str], list[str]]]:
             process.kill()
 
 
-def described(case: Case) -> list[dict[str, Any]]:
-    """What the floor has to know of the streams, so that it need not load the SDK."""
-    return [
-        {
-            "name": vars(each)["name"],
-            "path": each.path,
-            "envelope": next(iter(each.envelope), ""),
-            "columns": list(each.schema["properties"]),
-        }
-        for each in cast("Any", STREAMS)
-        if vars(each)["name"] in case.streams
-    ]
-
-
-def windows(case: Case) -> list[tuple[str, str]]:
-    """Windows of equal numbers of events, which only somebody who knows them can cut."""
-    if not case.events:
-        return []
-    times = event_times(Random(f"{Size.seed}/event times"), case.events)
-    parts = WORKERS * max(1, case.events // (WORKERS * 12_500))
-    cuts = [times[each * len(times) // parts] for each in range(parts)] + [times[-1] + 1]
-    return list(
-        pairwise(time_text(datetime.fromtimestamp(cut / 1000, timezone.utc)) for cut in cuts)
-    )
-
-
 def contenders(case: Case, folder: Path, env: dict[str, str], ids: list[str]) -> dict[str, Any]:
     """The command of each contender, by name."""
     catalog = folder / "catalog.json"
@@ -173,7 +112,11 @@ def contenders(case: Case, folder: Path, env: dict[str, str], ids: list[str]) ->
     )
     stock = [sys.executable, "-m", "benchmarks.stock", "--config", str(config)]
     work = folder / "work.json"
-    work.write_text(json.dumps({"streams": described(case), "ids": ids, "windows": windows(case)}))
+    work.write_text(
+        json.dumps({"streams": floor_streams(case), "ids": ids, "windows": windows(case)})
+    )
+    resources = folder / "resources.json"
+    resources.write_text(json.dumps(dlt_resources(case)))
     floor = [sys.executable, "benchmarks/floor.py"]
     return {
         "tap-compose": [
@@ -188,7 +131,7 @@ def contenders(case: Case, folder: Path, env: dict[str, str], ids: list[str]) ->
         "floor, requests": [*floor, "requests", work],
         "floor, http.client": [*floor, "http", work],
         "sandbox's ceiling": [*floor, "fetch", work],
-        "dlt": [PEER, "benchmarks/peer.py", *case.streams],
+        "dlt": [PEER, "benchmarks/peer.py", resources],
         "stock, tuned": [*stock, "--tuned"],
         "stock": stock,
     }
@@ -197,27 +140,37 @@ def contenders(case: Case, folder: Path, env: dict[str, str], ids: list[str]) ->
 SLOW = {"dlt", "stock, tuned", "stock"}
 
 
-def run(command: list[Any], env: dict[str, str], measure: Measure) -> None:
+def run(
+    command: list[Any], env: dict[str, str], measure: Measure, stdin: IO[bytes] | None = None
+) -> None:
     """Run a contender once, whole process, output to a file."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        begun = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=err, env=env, cwd=ROOT)
+        begun, before = time.perf_counter(), os.times()
+        process = subprocess.Popen(command, stdin=stdin, stdout=out, stderr=err, env=env, cwd=ROOT)
         # The kernel's own peak of a child counts what it was forked from, so it is watched.
         status = Path(f"/proc/{process.pid}/status")
         while process.poll() is None:
             with suppress(OSError, StopIteration):
-                line = next(each for each in status.read_text().splitlines() if "VmHWM" in each)
-                measure.megabytes = max(measure.megabytes, int(line.split()[1]) / 1024)
+                peak = next(each for each in status.read_text().splitlines() if "VmHWM" in each)
+                measure.megabytes = max(measure.megabytes, int(peak.split()[1]) / 1024)
             time.sleep(0.01)
         measure.seconds.append(time.perf_counter() - begun)
+        used = os.times()
+        measure.cpu = used.children_user + used.children_system
+        measure.cpu -= before.children_user + before.children_system
+        err.seek(0)
+        measure.log = err.read().decode()
         if process.returncode:
-            err.seek(0)
-            raise RuntimeError(f"{command}: {err.read()[-2000:].decode()}")
-        measure.output = out.tell() / 1e6
+            raise RuntimeError(f"{command}: {measure.log[-2000:]}")
+        measure.output = out.tell()
         out.seek(0)
-        measure.messages = Counter(
-            line[9 : line.index(b'"', 9)].decode() for line in out if line.startswith(b'{"type":"')
-        )
+        measure.messages.clear()
+        for line in out:
+            if line.startswith(b'{"type":"'):
+                kind = line[9 : line.index(b'"', 9)].decode()
+                measure.messages[kind] += 1
+                if kind == "STATE":
+                    measure.state = len(line)
 
 
 def compare(case: Case, *, only_fast: bool) -> dict[str, Measure]:
@@ -261,7 +214,7 @@ def table(case: Case, measures: dict[str, Measure]) -> str:
             said += f" (tap-compose takes {1 / ratio:.2f} × its time)"
         lines.append(
             f"| {name} | {measure.median:.2f} ({len(measure.seconds)}) | {said} | "
-            f"{wanted.get(name, '')} | {measure.megabytes:.0f} | {measure.output:.1f} |"
+            f"{wanted.get(name, '')} | {measure.megabytes:.0f} | {measure.output / 1e6:.1f} |"
         )
     messages = ", ".join(f"{count:,} {kind}" for kind, count in sorted(ours.messages.items()))
     stock = measures.get("stock")

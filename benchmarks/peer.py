@@ -6,62 +6,14 @@ import json
 import os
 import sys
 import tempfile
-from typing import Any
+from pathlib import Path
 
 import dlt
 from dlt.sources.rest_api import rest_api_source
 
-PATHS = {
-    "audit_events": ("audit_events", "_embedded.audit_events"),
-    **{
-        f"deployment_{name}": (name, f"_embedded.{envelope}")
-        for name, envelope in (
-            ("alerts", "alerts"),
-            ("backups", "backups"),
-            ("portals", "portals"),
-            ("portal_users", "portal_users"),
-            ("recipes", "recipes"),
-            ("roles", "roles"),
-            ("team_roles", "team_roles"),
-            ("versions", "transitions"),
-            ("whitelist", "whitelist"),
-        )
-    },
-    "deployment_addons": ("addons", "$"),
-    "deployment_logfiles": ("logfiles", "$"),
-    "deployment_scalings": ("scalings", "$"),
-    "deployment_details": ("", "$"),
-}
-
-
-def resources(streams: list[str]) -> list[dict[str, Any]]:
-    """Describe the endpoints to dlt."""
-    described: list[dict[str, Any]] = []
-    if any(each.startswith("deployment_") for each in streams):
-        described.append(
-            {
-                "name": "deployments",
-                "endpoint": {"path": "deployments", "data_selector": "_embedded.deployments"},
-            }
-        )
-    for stream in streams:
-        path, selector = PATHS[stream]
-        endpoint: dict[str, Any] = {"path": path, "data_selector": selector}
-        if stream == "audit_events":
-            endpoint["params"] = {"limit": 100}
-            endpoint["paginator"] = {
-                "type": "cursor",
-                "cursor_path": "_embedded.audit_events[-1].id",
-                "cursor_param": "cursor",
-            }
-        else:
-            endpoint["path"] = f"deployments/{{resources.deployments.id}}/{path}".rstrip("/")
-        described.append({"name": stream, "endpoint": endpoint, "parallelized": True})
-    return described
-
 
 def main() -> None:
-    """Extract the streams that are named as arguments."""
+    """Extract the resources that are described in the file that the argument names."""
     os.environ["EXTRACT__WORKERS"] = "16"
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     os.environ["RUNTIME__LOG_LEVEL"] = "ERROR"
@@ -73,7 +25,7 @@ def main() -> None:
                 "paginator": "single_page",
             },
             "resource_defaults": {"parallelized": True},
-            "resources": resources(sys.argv[1:]),
+            "resources": json.loads(Path(sys.argv[1]).read_text()),
         },
         max_table_nesting=0,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
-    from random import Random
+    from tap_compose.sandbox.data import Body
 
 
 class BenchmarkAccount(Account):
@@ -17,10 +17,11 @@ class BenchmarkAccount(Account):
 
     leaving = None
 
-    def _recipes(self, deployment_id: str, place: int, random: Random) -> dict[str, Any]:
-        body = super()._recipes(deployment_id, place, random)
-        for recipe in body["_embedded"]["recipes"]:
-            recipe["_embedded"]["recipes"] = []
+    def resource(self, deployment_id: str, name: str) -> Body:
+        body = super().resource(deployment_id, name)
+        if name == "recipes":
+            for recipe in body["_embedded"]["recipes"]:
+                recipe["_embedded"]["recipes"] = []
         return body
 
 

@@ -14,7 +14,7 @@ from singer_sdk.authenticators import BearerTokenAuthenticator
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.pagination import BaseAPIPaginator
 
-from tap_compose.streams import STREAMS
+from benchmarks.work import CHILDREN, DECLARED, list_path
 
 if TYPE_CHECKING:
     import requests
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 TUNED = "--tuned" in sys.argv
 if TUNED:
     sys.argv.remove("--tuned")
-
-DECLARED: dict[str, Any] = {vars(each)["name"]: each for each in STREAMS}
 
 
 class Stock(RESTStream):
@@ -82,11 +80,9 @@ class Deployments(Stock):
         return {"deployment_id": record["id"]}
 
 
-def child(declared: Any) -> type[Stock]:
+def child(name: str) -> type[Stock]:
     """Make the child stream that a deployment-scoped stream would usually be."""
-    name = vars(declared)["name"]
-    envelope = declared.envelope
-    inner = envelope[0] if envelope else ""
+    declared, path = DECLARED[name], list_path(name)
     attributes: dict[str, Any] = {
         "name": name,
         "path": declared.path.replace("{}", "{deployment_id}"),
@@ -94,20 +90,14 @@ def child(declared: Any) -> type[Stock]:
         "primary_keys": declared.primary_keys,
         "parent_stream_type": Deployments,
         "ignore_parent_replication_key": True,
-        "records_jsonpath": f"$._embedded.{inner}[*]" if inner else "$",
+        "records_jsonpath": f"{path}[*]" if path else "$",
     }
-    if declared.also_bare:
-        attributes["records_jsonpath"] = f"$..{inner}[*]"
     if TUNED:
         attributes["state_partitioning_keys"] = ()
     return type(name, (Stock,), attributes)
 
 
-CHILDREN = [
-    child(each)
-    for name, each in DECLARED.items()
-    if name.startswith("deployment_") and name != "deployment_health"
-]
+STREAMS: list[type[Stock]] = [AuditEvents, Deployments, *map(child, CHILDREN)]
 
 
 class StockTap(Tap):
@@ -124,13 +114,12 @@ class StockTap(Tap):
 
     def discover_streams(self) -> list[Stock]:
         wanted = set(self.config["streams"])
-        classes: list[Any] = [AuditEvents, Deployments, *CHILDREN]
-        streams: list[Stock] = [each(self) for each in classes]
+        has_children = not wanted.isdisjoint(CHILDREN)
+        streams = [each(self) for each in STREAMS]
         return [
             each
             for each in streams
-            if each.name in wanted
-            or (each.name == "deployments" and any(n.startswith("deployment_") for n in wanted))
+            if each.name in wanted or (each.name == "deployments" and has_children)
         ]
 
 

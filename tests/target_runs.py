@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from tap_compose.sandbox.account import NOW, Account, EventLog, Size
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.data import NOW
+from tap_compose.sandbox.events import EventLog
 from tap_compose.sandbox.server import Sandbox
 from tests.documents import ROOT
 from tests.tap_runs import config_for
@@ -21,9 +23,8 @@ from tests.tap_runs import config_for
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from random import Random
 
-    from tap_compose.sandbox.account import Body
+    from tap_compose.sandbox.data import Body
 
 ENVIRONMENTS = ROOT / ".venvs"
 
@@ -58,7 +59,9 @@ class ChangingAccount(Account):
         super().__init__(Size(deployments=4, events=150, recipes=4, seed=11))
         self._load = load
         self.gone = self.deployment_ids[-1]
-        self.events = _Events(self.size, self.id, list(self.deployment_ids))
+        self.events = _Events(
+            self.id, list(self.deployment_ids), events=self.size.events, seed=self.size.seed
+        )
         self.events.first_data = self.free_form
         for hour in range(load):
             self.events.add(NOW + timedelta(hours=hour + 1))
@@ -82,17 +85,17 @@ class ChangingAccount(Account):
         return {**super().summary(deployment_id), **changed.get(place, {})}
 
     @override
-    def _billables(self) -> list[Body]:
-        billables = super()._billables()
+    def billables(self) -> list[Body]:
+        billables = super().billables()
         billables[0] |= {"amount": "12345678901234567.89", "units": "0.10"}
         billables[1] |= {"amount": None}
         return billables
 
     @override
-    def _recipes(self, deployment_id: str, place: int, random: Random) -> Body:
-        body = super()._recipes(deployment_id, place, random)
-        recipes = body["_embedded"]["recipes"]
-        if self._load and place == 0:
+    def resource(self, deployment_id: str, name: str) -> Body:
+        body = super().resource(deployment_id, name)
+        if self._load and name == "recipes" and deployment_id == self.deployment_ids[0]:
+            recipes = body["_embedded"]["recipes"]
             moment = f"{NOW + timedelta(hours=self._load):%Y-%m-%dT%H:%M:%SZ}"
             recipes[1] |= {"status": "changed", "updated_at": moment}
             new = {"id": f"{self._load:024x}", "parent_id": None, "updated_at": moment}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tap_compose.api.errors import ApiError
-from tap_compose.sandbox.account import NOW, Account, Size
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams import audit
 from tests.tap_runs import Output, config_for, sync

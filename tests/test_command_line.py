@@ -6,6 +6,7 @@ import json
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from tap_compose.streams import STREAMS
 from tests.tap_runs import catalog_of, command, config_for, sync
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def test_version() -> None:
 def test_discovery_needs_no_token() -> None:
     output = command("--discover")
     assert output.status == 0
-    assert len(json.loads(output.stdout)["streams"]) == 25
+    assert len(json.loads(output.stdout)["streams"]) == len(STREAMS)
 
 
 def test_about_names_every_setting() -> None:

@@ -20,7 +20,8 @@ import psycopg.rows
 import psycopg.sql
 import pytest
 
-from tap_compose.sandbox.account import NOW, Account, Size
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.settings import Shard
@@ -144,7 +145,7 @@ def test_four_shards_and_the_years_of_the_audit_log_into_one_database(
     account = served.account
     statuses, _ = pipeline.materialize("compose_tables")
     assert statuses == [0]
-    assert [pipeline.rows(stream) for stream in expected_rows(account)] == [[]] * 25
+    assert [stream for stream in expected_rows(account) if pipeline.rows(stream)] == []
 
     # Four shards, none of which gets on before all have begun. One of them cannot read
     # one thing of one of its deployments.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from tap_compose.streams import STREAMS
 from tests import pictures
 from tests.documents import ROOT
 from tests.tap_runs import on_a_terminal, without_colours
@@ -45,8 +46,8 @@ def test_it_shows_every_stream(tmp_path: Path) -> None:
         rf"loading http://127\.0\.0\.1:\d+/2016-07 into {re.escape(str(output))}\n", process.stderr
     )
     table = [line.split() for line in process.stdout.splitlines()]
-    rows = {line[0]: int(line[1]) for line in table[1:26]}
-    assert len(rows) == 25
+    rows = {line[0]: int(line[1]) for line in table[1 : 1 + len(STREAMS)]}
+    assert len(rows) == len(STREAMS)
     assert all(rows.values())
     assert rows["audit_events"] == 5000
     assert (output / "accounts.jsonl").read_text().count("\n") == 1
@@ -67,10 +68,12 @@ def test_on_a_terminal_it_shows_progress_and_the_summary_of_the_tap(tmp_path: Pa
     )
     assert status == 0, screen
     lines = without_colours(screen).splitlines()
-    assert any(re.match(r"tap-compose ━+.* of 25 streams +0:0\d", line) for line in lines)
+    assert any(
+        re.match(rf"tap-compose ━+.* of {len(STREAMS)} streams +0:0\d", line) for line in lines
+    )
     assert any(re.match(r"audit_events +5,000 ", line) for line in lines)
     assert lines[-2:] == [
-        f"25 files in {tmp_path}",
+        f"{len(STREAMS)} files in {tmp_path}",
         "tap-compose ended with status 0, target-jsonl with 0",
     ]
 

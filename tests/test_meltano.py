@@ -21,8 +21,10 @@ import psycopg
 import pytest
 import yaml
 
-from tap_compose.sandbox.account import NOW, Account, Size
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
+from tap_compose.streams import STREAMS
 from tests.contract import FIELDS
 from tests.documents import ROOT
 from tests.tap_runs import config_for, sqlalchemy_url, sync
@@ -264,7 +266,7 @@ def test_a_run_that_fails(project: Project, small: Sandbox) -> None:
     hasty = project.with_environment(TAP_COMPOSE_MAX_RETRIES="0")
     said = hasty.meltano(*run, before=struck, status=1).stderr
     assert "Extractor failed" in said
-    line = next(line for line in said.splitlines() if " rows of 25 streams " in line)
+    line = next(line for line in said.splitlines() if f" rows of {len(STREAMS)} streams " in line)
     assert "[error" in line
     assert "incomplete: " in line
     whole = sync(config_for(small))

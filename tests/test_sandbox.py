@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tap_compose.sandbox.account import Account, Size
-from tap_compose.sandbox.app import RESOURCES
+from tap_compose.sandbox.deployments import RESOURCES
 from tap_compose.sandbox.server import Sandbox
 
 SANDBOX = [sys.executable, "-m", "tap_compose.sandbox"]
@@ -181,7 +181,7 @@ def test_the_same_seed_makes_the_same_account() -> None:
     one, other = Account(size), Account(size)
     assert one.account_level == other.account_level
     for deployment_id in one.deployment_ids:
-        for name in ("", *RESOURCES):
+        for name in RESOURCES:
             assert one.resource(deployment_id, name) == other.resource(deployment_id, name)
     assert [one.events.event_at(each) for each in range(300)] == [
         other.events.event_at(each) for each in range(300)
@@ -237,7 +237,7 @@ def test_everything_that_the_contract_says_may_vary_does(sandbox: Sandbox) -> No
     text = str(bodies)
     for spelling in (r"\d\.\d{3}Z", r":\d\dZ", r"\.\d{3}-05:00"):
         assert re.search(spelling, text)
-    assert {type(each["amount"]) for each in account._billables()} == {str, float}
+    assert {type(each["amount"]) for each in account.billables()} == {str, float}
     assert "unit_type" not in bodies["scalings"][3]
     assert {each["summary"] for each in bodies["alerts"]} == {"healthy", "critical"}
 

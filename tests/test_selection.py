@@ -7,7 +7,6 @@ import pytest
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.settings import Shard
-from tap_compose.streams import STREAMS
 from tests.contract import FIELDS
 from tests.documents import requests_of
 from tests.tap_runs import catalog_of, config_for, sync
@@ -46,7 +45,7 @@ def test_one_stream_makes_only_the_requests_that_it_needs(stream: str, sandbox: 
     else:
         assert counts == _needed(stream, sandbox)
     ids = sandbox.account.deployment_ids
-    said = requests_of(next(each for each in STREAMS if vars(each)["name"] == stream))
+    said = requests_of(stream)
     assert ("for each deployment" in said) == (sum(counts.values()) > len(ids))
     assert ("for the list of deployments" in said) == stream.startswith("deployment_")
 

@@ -29,9 +29,9 @@ from tests.target_runs import ChangingAccount, Pipe, documented
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from random import Random
 
-    from tap_compose.sandbox.account import Account, Body
+    from tap_compose.sandbox.account import Account
+    from tap_compose.sandbox.data import Body
 
     Rows = dict[str, list[Row]]
     Hold = dict[str, Callable[[Any], Any]]
@@ -341,9 +341,9 @@ class WithUnknownType(ChangingAccount):
     """An account in which the type of a portal user, a part of its key, is null."""
 
     @override
-    def _portal_users(self, deployment_id: str, place: int, random: Random) -> Body:
-        body = super()._portal_users(deployment_id, place, random)
-        if place == 0:
+    def resource(self, deployment_id: str, name: str) -> Body:
+        body = super().resource(deployment_id, name)
+        if name == "portal_users" and deployment_id == self.deployment_ids[0]:
             body["_embedded"]["portal_users"][0]["type"] = None
         return body
 

@@ -206,9 +206,10 @@ def test_a_bookmark_never_moves_back(sandbox: Sandbox) -> None:
 class _Ahead(Account):
     """An account whose recipes were changed by a clock that is ahead."""
 
-    def _recipes(self, *arguments: Any) -> dict[str, Any]:
-        body = super()._recipes(*arguments)
-        body["_embedded"]["recipes"][0]["updated_at"] = "2999-01-01T00:00:00Z"
+    def resource(self, deployment_id: str, name: str) -> dict[str, Any]:
+        body = super().resource(deployment_id, name)
+        if name == "recipes":
+            body["_embedded"]["recipes"][0]["updated_at"] = "2999-01-01T00:00:00Z"
         return body
 
 

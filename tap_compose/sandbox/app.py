@@ -1,4 +1,4 @@
-"""The sandbox's endpoints, error bodies included (contract, sections 2 to 4)."""
+"""The endpoints of the sandbox, with the error bodies of the API."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tap_compose.sandbox.deployments import RESOURCES
 from tap_compose.times import canonical_time, time_value
 
 if TYPE_CHECKING:
@@ -24,22 +25,6 @@ if TYPE_CHECKING:
     from tap_compose.sandbox.account import Account
 
 PREFIX = "/2016-07"
-
-RESOURCES = (
-    "addons",
-    "alerts",
-    "backups",
-    "logfiles",
-    "portals",
-    "portal_users",
-    "recipes",
-    "roles",
-    "scalings",
-    "team_roles",
-    "versions",
-    "whitelist",
-)
-"""The endpoints of a deployment."""
 
 
 class RequestLog:
@@ -122,7 +107,7 @@ def make_app(
     async def deployment(request: Request) -> Response:
         deployment_id = request.path_params["id"]
         name = request.path_params.get("name", "")
-        if deployment_id not in account.deployment_ids or (name and name not in RESOURCES):
+        if deployment_id not in account.deployment_ids or name not in RESOURCES:
             return _error(404, "not_found")
         if deployment_id == account.leaving:
             # A role that may not read it and a deployment that is gone look alike or do not.

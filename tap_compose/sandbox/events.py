@@ -1,0 +1,156 @@
+"""The audit log of the made-up account."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from datetime import datetime, timezone
+from random import Random
+
+from tap_compose.sandbox.data import NOW, OPENED, PEOPLE, Body, formatted
+
+_EVENTS = (
+    "deployment.backup",
+    "deployment.backup_on_demand",
+    "deployment.scale.members",
+    "deployment.version.update",
+    "deployment.apply_configuration",
+    "deployment.capsule.destroy",
+    "deployment.add.haproxy",
+    "user.login",
+    "account.user.invited",
+)
+
+
+class EventLog:
+    """The audit events, oldest first; written out when asked for, since there may be millions.
+
+    Args:
+        account_id: The account.
+        deployment_ids: The deployments that events may concern.
+        events: How many events.
+        seed: Decides everything else.
+    """
+
+    def __init__(
+        self, account_id: str, deployment_ids: list[str], *, events: int, seed: int
+    ) -> None:
+        self._prefix = f"{Random(f'{seed}/events').getrandbits(32):08x}"
+        self._account_id = account_id
+        self._deployment_ids: list[str | None] = [*deployment_ids] or [None]
+        self.times = event_times(Random(f"{seed}/event times"), events)
+        self._written: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        """Count the events."""
+        return len(self.times)
+
+    def add(self, moment: datetime) -> str:
+        """Let something happen after all that has happened.
+
+        Args:
+            moment: When; no earlier than the newest event.
+
+        Returns:
+            The new event's id.
+        """
+        self.times.append(int(moment.timestamp() * 1000))
+        return self.id_at(len(self.times) - 1)
+
+    def id_at(self, index: int) -> str:
+        """The id of an event by its place from the oldest on."""
+        return f"{self._prefix}{index:016x}"
+
+    def event_at(self, index: int) -> Body:
+        """Write an event as it goes over the wire.
+
+        Args:
+            index: Its place from the oldest on.
+
+        Returns:
+            The event.
+        """
+        moment = datetime.fromtimestamp(self.times[index] / 1000, timezone.utc)
+        what = _EVENTS[index * 7 % len(_EVENTS)]
+        _, user = PEOPLE[index % len(PEOPLE)]
+        event: Body = {
+            "id": self.id_at(index),
+            "account_id": self._account_id,
+            "created_at": formatted(moment, index),
+            "event": what,
+            "data": {},
+        }
+        if index % 5:
+            event["user_id"] = f"{index % len(PEOPLE) + 1:024x}"
+            event["email"] = f"{user}@northwind.example"
+            event["ip"] = f"198.51.100.{index % 250 + 1}"
+            event["user_agent"] = "Mozilla/5.0 (X11; Linux x86_64)"
+        elif index % 2:  # done by the platform; sometimes null, sometimes absent
+            event |= {"user_id": None, "email": None, "ip": None, "user_agent": None}
+        if what.startswith("deployment."):
+            place = index % len(self._deployment_ids)
+            event["deployment_id"] = self._deployment_ids[place]
+            event["cluster_id"] = None
+            event["data"] = {
+                "units": str(index % 9 + 1),
+                "memory": f"{index % 9 + 1} GB",
+                "deployment": f"prod-{place}",
+            }
+        return event
+
+    def page(
+        self,
+        *,
+        limit: int,
+        cursor: str | None,
+        newer_than: datetime | None,
+        older_than: datetime | None,
+        inclusive: bool,
+    ) -> bytes:
+        """Answer a request for events, newest first.
+
+        Args:
+            limit: How many at most.
+            cursor: The id of the last event of the page before.
+            newer_than: The lower bound.
+            older_than: The upper bound.
+            inclusive: Whether an event at a bound's instant is inside it.
+
+        Returns:
+            The body.
+        """
+        low, high = 0, len(self.times)
+        if newer_than is not None:
+            at = newer_than.timestamp() * 1000
+            low = (bisect_left if inclusive else bisect_right)(self.times, at)
+        if older_than is not None:
+            at = older_than.timestamp() * 1000
+            high = (bisect_right if inclusive else bisect_left)(self.times, at)
+        if cursor is not None:
+            high = min(high, int(cursor[8:], 16))
+        events = map(self._json_at, range(high - 1, max(low, high - limit) - 1, -1))
+        return b'{"_embedded": {"audit_events": [%s]}}' % b", ".join(events)
+
+    def _json_at(self, index: int) -> bytes:
+        """Write an event, once: a benchmark asks for the same ones many times."""
+        written = self._written.get(index)
+        if written is None:
+            written = self._written[index] = json.dumps(self.event_at(index)).encode()
+        return written
+
+
+def event_times(random: Random, events: int) -> list[int]:
+    """Milliseconds: a steady trickle, quiet months, and bursts within a second or an instant."""
+    first, last = int(OPENED.timestamp() * 1000), int(NOW.timestamp() * 1000) - 60_000
+    quiet = int(datetime(2016, 8, 1, tzinfo=timezone.utc).timestamp() * 1000)
+    month = 30 * 24 * 3600 * 1000
+    times: list[int] = []
+    while len(times) < events:
+        at = random.randrange(first, last)
+        if quiet <= at < quiet + 4 * month:
+            continue
+        burst = min(random.choice((1, 1, 1, 1, 1, 1, 1, 1, 1, 40)), events - len(times))
+        spread = random.choice((0, 999, 60_000))
+        times += [at] if burst == 1 else [at + random.randint(0, spread) for _ in range(burst)]
+    times.sort()
+    return times
