@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tap_compose.api.errors import ApiError, TokenRejectedError, UnreachableError
-from tap_compose.report import Gap, Kind, StopRun, aligned
-from tap_compose.streams.base import DeploymentStream
+from tap_compose.api.errors import ApiError, RunEndingError
+from tap_compose.failures import gap_of
+from tap_compose.report import Gap, Outcome, StopRun, aligned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from tap_compose.api.client import Answers
+    from tap_compose.api.client import Request
+    from tap_compose.rows.reader import RowBatch
     from tap_compose.run import Run
     from tap_compose.streams.base import ComposeStream
 
@@ -22,7 +23,7 @@ MOST_DEPLOYMENTS = 5
 
 
 @dataclass(frozen=True)
-class Answer:
+class TestResult:
     """What came of trying to read a stream.
 
     Attributes:
@@ -46,7 +47,7 @@ class Answer:
         return [self.stream, "unknown", "there is nothing to try it on"]
 
 
-def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[Answer]:
+def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[TestResult]:
     """Try to read streams, the per-deployment ones on the first deployment that lets them.
 
     Args:
@@ -54,61 +55,62 @@ def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[Answer]:
         streams: The streams.
 
     Returns:
-        An answer for each stream.
+        A result for each stream.
 
     Raises:
         StopRun: If the API accepts the token nowhere, or nothing answers.
     """
     try:
-        for each in (run.account_ids, run.deployment_ids):
-            if isinstance(each, (TokenRejectedError, UnreachableError)):
-                raise each
-        return _tried(run, streams)
-    except (TokenRejectedError, UnreachableError) as error:
+        lists = {"/accounts": run.account_ids(), "/deployments": run.deployment_ids()}
+        return _tried(run, streams, lists)
+    except RunEndingError as error:
         raise StopRun(str(error)) from error
 
 
-def _tried(run: Run, streams: Sequence[ComposeStream]) -> list[Answer]:
-    answers: dict[str, Answer] = {}
-    untried = {}
+def _tried(
+    run: Run, streams: Sequence[ComposeStream], lists: dict[str, list[str] | ApiError]
+) -> list[TestResult]:
+    results: dict[str, TestResult] = {}
+    untried: dict[ComposeStream, Iterator[Request[RowBatch]]] = {}
     for stream in streams:
-        what, ids = (
-            ("deployments", run.deployment_ids)
-            if isinstance(stream, DeploymentStream)
-            else ("accounts", run.account_ids)
-        )
-        if "{}" in stream.path and isinstance(ids, ApiError):
-            why = f"the list of {what} cannot be read: {ids}"
-            answers[stream.name] = Answer(stream.name, gap=Gap(Kind.FAILED, stream.name, why))
+        path = stream.list_path
+        ids = lists[path] if path else []
+        if path and isinstance(ids, ApiError):
+            reason = f"the list of {path[1:]} cannot be read: {ids}"
+            results[stream.name] = TestResult(
+                stream.name, gap=Gap(Outcome.FAILED, stream.name, reason)
+            )
         else:
-            answers[stream.name] = Answer(stream.name, is_tried=False)
-            untried[stream] = islice(stream.calls(), MOST_DEPLOYMENTS)
+            results[stream.name] = TestResult(stream.name, is_tried=False)
+            untried[stream] = islice(stream.requests(), MOST_DEPLOYMENTS)
     while untried:
-        wanted = [(stream, call) for stream, calls in untried.items() for call in islice(calls, 1)]
-        outcomes: Answers[Any] = run.client.get_many(call for _, call in wanted)
+        wanted = [(stream, each) for stream, rest in untried.items() for each in islice(rest, 1)]
+        responses = run.client.get_many([request for _, request in wanted])
         skipped = {}
-        for (stream, _), outcome in zip(wanted, outcomes, strict=True):
-            gap = stream.gap(outcome) if isinstance(outcome, ApiError) else None
-            answers[stream.name] = Answer(stream.name, gap=gap)
-            if gap is not None and gap.kind is Kind.SKIPPED:
+        for (stream, _), (_, result) in zip(wanted, responses, strict=True):
+            gap = None
+            if isinstance(result, ApiError):
+                gap = gap_of(result, stream.scope, stream.name)
+            results[stream.name] = TestResult(stream.name, gap=gap)
+            if gap is not None and gap.outcome is Outcome.SKIPPED:
                 skipped[stream] = untried[stream]
         untried = skipped  # another deployment may let it
-    return list(answers.values())
+    return list(results.values())
 
 
-def table(answers: Sequence[Answer]) -> list[str]:
-    """Lay answers out for a person.
+def table(results: Sequence[TestResult]) -> list[str]:
+    """Lay results out for a person.
 
     Args:
-        answers: The answers.
+        results: The results.
 
     Returns:
         The lines: one for each stream, and one that sums them up.
     """
-    readable = sum(each.is_tried and each.gap is None for each in answers)
+    readable = sum(each.is_tried and each.gap is None for each in results)
     return [
-        *aligned([["stream", "readable", "why not"], *(each.row for each in answers)]),
-        f"the api_token works: {readable} of {len(answers)} streams can be read"
+        *aligned([["stream", "readable", "why not"], *(each.row for each in results)]),
+        f"the api_token works: {readable} of {len(results)} streams can be read"
         if readable
         else "nothing can be read",
     ]

@@ -1,4 +1,4 @@
-"""Singer messages: written as whole lines, in blocks, and out of the door at every STATE."""
+"""Singer messages: written as whole lines, in blocks, and flushed at every STATE."""
 
 from __future__ import annotations
 
@@ -101,22 +101,22 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
 
 
 def record_lines(stream: str, version: int | None, extracted: datetime) -> Callable[[Any], bytes]:
-    """Make what writes the RECORD messages of one answer.
+    """Return what serializes the RECORD messages of one response.
 
     All that they have in common is serialized once.
 
     Args:
         stream: The stream's name.
         version: The version of the table, if ACTIVATE_VERSION is wanted.
-        extracted: When the answer was read.
+        extracted: When the response was read.
 
     Returns:
         A function from a row, which may be anything that msgspec writes as an object, to the
         line without its line break.
     """
     head = b'{"type":"RECORD","stream":%s,"record":' % _encode(stream)
-    told = {} if version is None else {"version": version}
-    tail = b"," + _encode({**told, "time_extracted": extracted})[1:]
+    fields = {} if version is None else {"version": version}
+    tail = b"," + _encode({**fields, "time_extracted": extracted})[1:]
 
     def line(row: Any) -> bytes:
         return b"%s%s%s" % (head, _encode(row), tail)

@@ -35,7 +35,7 @@ logger = logging.getLogger("tap-compose")
 
 
 @dataclass(frozen=True)
-class Place:
+class ProgressSnapshot:
     """How far a run is.
 
     Attributes:
@@ -50,7 +50,7 @@ class Place:
         requests: Requests sent so far.
         requests_per_second: Requests sent in a second of late.
         missing: What was skipped or failed so far, in words; empty if nothing was.
-        waits_for: What is being waited for, in words; empty if nothing is.
+        waiting_for: What is being waited for, in words; empty if nothing is.
         seconds: How long the run has taken.
     """
 
@@ -65,7 +65,7 @@ class Place:
     requests: int
     requests_per_second: float
     missing: str
-    waits_for: str
+    waiting_for: str
     seconds: float
 
     @property
@@ -87,7 +87,7 @@ class Place:
     def __str__(self) -> str:
         """Say it in a line."""
         done = f"{self.streams_done} of {self.streams} streams"
-        waits = f"waiting for {self.waits_for}" if self.waits_for else ""
+        waits = f"waiting for {self.waiting_for}" if self.waiting_for else ""
         return "; ".join(part for part in (done, self.present, self.counts, waits) if part)
 
 
@@ -110,12 +110,12 @@ class Progress:
         self._rate_over = rate_over
         self._seen: deque[tuple[float, int, int]] = deque([(monotonic(), 0, 0)])
 
-    def look(self) -> Place:
+    def snapshot(self) -> ProgressSnapshot:
         """See how far the run is."""
-        report, client = self._run.report, self._run.__dict__.get("client")
-        stream, tally = report.present
-        rows = sum(each.rows for each in list(report.tallies.values()))
-        requests = client.requests_sent if client else 0
+        report = self._run.report
+        stream, stats = report.present
+        rows = sum(each.rows for each in list(report.streams.values()))
+        requests = self._run.requests_sent
         now = monotonic()
         self._seen.append((now, rows, requests))
         while len(self._seen) > 2 and self._seen[1][0] <= now - self._rate_over:  # noqa: PLR2004
@@ -123,29 +123,27 @@ class Progress:
         then, rows_then, requests_then = self._seen[0]
         seconds = max(now - then, 1e-3)
         if self._writer.is_busy:
-            waits_for = "the target to take what was written"
+            waiting_for = "the target to take what was written"
         else:
-            waits_for = client.waits_for if client else ""
-        return Place(
+            waiting_for = self._run.waiting_for
+        return ProgressSnapshot(
             len(self._streams),
             self._streams.index(stream) if stream in self._streams else 0,
             stream,
-            tally.parts,
-            tally.parts_done,
-            tally.reached,
+            stats.parts,
+            stats.parts_done,
+            stats.reached,
             rows,
             (rows - rows_then) / seconds,
             requests,
             (requests - requests_then) / seconds,
             report.missing,
-            waits_for,
+            waiting_for,
             now - report.began,
         )
 
 
-def shown(
-    run: Run, streams: Sequence[str], writer: MessageWriter
-) -> AbstractContextManager[object]:
+def show(run: Run, streams: Sequence[str], writer: MessageWriter) -> AbstractContextManager[object]:
     """Show how far a run is while it goes on.
 
     It is drawn where stderr is a terminal, rich is installed (the extra ``progress``) and the
@@ -171,8 +169,8 @@ def shown(
 def _logged(progress: Progress) -> Iterator[None]:
     def log() -> None:
         while not is_over.wait(LOG_EVERY):
-            place = progress.look()
-            logger.info("progress: %s", place, extra={"progress": vars(place)})
+            snapshot = progress.snapshot()
+            logger.info("progress: %s", snapshot, extra={"progress": vars(snapshot)})
 
     is_over = threading.Event()
     threading.Thread(target=log, name="progress", daemon=True).start()
@@ -190,7 +188,7 @@ def _drawn(progress: Progress) -> Iterator[None]:
     console = Console(stderr=True)
     live = Live(
         console=console,
-        get_renderable=lambda: drawing(progress.look()),
+        get_renderable=lambda: drawing(progress.snapshot()),
         refresh_per_second=_DRAWN_PER_SECOND,
         transient=True,
         redirect_stdout=False,  # Singer messages go there
@@ -220,11 +218,11 @@ def _warnings_above() -> Iterator[None]:
         yield
 
 
-def drawing(place: Place) -> RenderableType:
+def drawing(snapshot: ProgressSnapshot) -> RenderableType:
     """Draw how far a run is.
 
     Args:
-        place: How far it is.
+        snapshot: How far it is.
 
     Returns:
         Four lines for rich to draw.
@@ -236,18 +234,20 @@ def drawing(place: Place) -> RenderableType:
     def line(*parts: Any) -> Text:
         return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
-    share = place.parts_done / place.parts
-    minutes, seconds = divmod(int(place.seconds), 60)
+    share = snapshot.parts_done / snapshot.parts
+    minutes, seconds = divmod(int(snapshot.seconds), 60)
     head = Table.grid(padding=(0, 1))
     head.add_row(
         Text("tap-compose", "bold"),
-        ProgressBar(place.streams, place.streams_done + share, width=30),
-        f"{place.streams_done} of {place.streams} streams",
+        ProgressBar(snapshot.streams, snapshot.streams_done + share, width=30),
+        f"{snapshot.streams_done} of {snapshot.streams} streams",
         Text(f"{minutes}:{seconds:02}", "cyan"),
     )
     table = Table.grid()
     table.add_row(head)
-    table.add_row(line("  ", (place.present, "green")))
-    table.add_row(line("  ", (place.counts, "white")))
-    table.add_row(line("  ", (f"waiting for {place.waits_for}" if place.waits_for else "", "dim")))
+    table.add_row(line("  ", (snapshot.present, "green")))
+    table.add_row(line("  ", (snapshot.counts, "white")))
+    table.add_row(
+        line("  ", (f"waiting for {snapshot.waiting_for}" if snapshot.waiting_for else "", "dim"))
+    )
     return table

@@ -30,7 +30,7 @@ class StopRun(BaseException):
         self.status = status
 
 
-class Kind(Enum):
+class Outcome(Enum):
     """What became of something that was asked for."""
 
     SKIPPED = "skipped"
@@ -48,14 +48,14 @@ class Gap:
     """Something that is missing from the output.
 
     Attributes:
-        kind: What became of it.
+        outcome: What became of it.
         stream: The stream's name, or None for the run as a whole.
         reason: Why, one line for a person.
         deployment_id: The deployment, if it concerns one.
         is_gone: Whether it is missing because it no longer exists.
     """
 
-    kind: Kind
+    outcome: Outcome
     stream: str | None
     reason: str
     deployment_id: str | None = None
@@ -68,11 +68,11 @@ class Gap:
             for part in (self.stream, self.deployment_id and f"deployment {self.deployment_id}")
             if part
         )
-        return ": ".join(part for part in (self.kind.value, place, self.reason) if part)
+        return ": ".join(part for part in (self.outcome.value, place, self.reason) if part)
 
 
 @dataclass
-class Tally:
+class StreamStats:
     """What a stream cost and brought.
 
     Attributes:
@@ -107,25 +107,25 @@ class Report:
 
     Attributes:
         gaps: What is missing.
-        tallies: What each stream brought and cost, by name.
+        streams: What each stream brought and cost, by name.
         began: When the run began, monotonic seconds.
         requests: All requests of the run, those for shared lists and probes included.
     """
 
     gaps: list[Gap] = field(default_factory=list)
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    streams: dict[str, StreamStats] = field(default_factory=dict)
     began: float = field(default_factory=monotonic)
     requests: int = 0
 
-    def tally(self, stream: str) -> Tally:
-        """The tally of a stream, to be counted up."""
-        return self.tallies.setdefault(stream, Tally())
+    def stats_of(self, stream: str) -> StreamStats:
+        """Return the counters of a stream, to be counted up."""
+        return self.streams.setdefault(stream, StreamStats())
 
     @property
-    def present(self) -> tuple[str, Tally]:
-        """The stream whose sync began last, and its tally; an empty name if none has begun."""
-        begun = [each for each in list(self.tallies.items()) if each[1].began is not None]
-        return begun[-1] if begun else ("", Tally())
+    def present(self) -> tuple[str, StreamStats]:
+        """The stream whose sync began last, and its counters; an empty name if none has begun."""
+        begun = [each for each in list(self.streams.items()) if each[1].began is not None]
+        return begun[-1] if begun else ("", StreamStats())
 
     def add(self, gap: Gap) -> None:
         """Note a gap and log it: a skip as a warning, the others as errors.
@@ -134,18 +134,19 @@ class Report:
             gap: What is missing.
         """
         self.gaps.append(gap)
-        level = logging.WARNING if gap.kind is Kind.SKIPPED else logging.ERROR
+        level = logging.WARNING if gap.outcome is Outcome.SKIPPED else logging.ERROR
         logger.log(level, "%s", gap)
 
-    def gaps_of(self, stream: str, kind: Kind | None = None) -> list[Gap]:
-        """The gaps of a stream, all of them or those of a kind."""
-        return [gap for gap in self.gaps if gap.stream == stream and kind in {None, gap.kind}]
+    def gaps_of(self, stream: str, outcome: Outcome | None = None) -> list[Gap]:
+        """The gaps of a stream, all of them or those of one outcome."""
+        return [gap for gap in self.gaps if gap.stream == stream and outcome in {None, gap.outcome}]
 
     @property
     def missing(self) -> str:
-        """How many gaps there are of each kind; empty if there are none."""
-        counts = {kind: sum(gap.kind is kind for gap in list(self.gaps)) for kind in Kind}
-        return ", ".join(f"{count:,} {kind.value}" for kind, count in counts.items() if count)
+        """How many gaps there are of each outcome; empty if there are none."""
+        outcomes = [gap.outcome for gap in list(self.gaps)]
+        counts = {each.value: outcomes.count(each) for each in Outcome}
+        return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
     def exit_status(self, *, fail_on_skip: bool) -> int:
         """Tell how the run ends.
@@ -156,10 +157,10 @@ class Report:
         Returns:
             0 if everything went out that should have, otherwise 1.
         """
-        return int(any(fail_on_skip or gap.kind is not Kind.SKIPPED for gap in self.gaps))
+        return int(any(fail_on_skip or gap.outcome is not Outcome.SKIPPED for gap in self.gaps))
 
     def verdict(self, stopped: str | None) -> str:
-        """Say in one line whether the output is whole.
+        """Return one line on whether the output is complete.
 
         Args:
             stopped: Why the run ended early, or None if it did not.
@@ -167,7 +168,7 @@ class Report:
         Returns:
             The line.
         """
-        rows = sum(tally.rows for tally in self.tallies.values())
+        rows = sum(stats.rows for stats in self.streams.values())
         missing = self.missing
         if stopped is not None:
             state = f"stopped early: {stopped}"
@@ -176,7 +177,7 @@ class Report:
         else:
             state = f"complete but for {missing}" if missing else "complete"
         return (
-            f"{state}; {rows:,} rows of {len(self.tallies)} streams by {self.requests:,} requests "
+            f"{state}; {rows:,} rows of {len(self.streams)} streams by {self.requests:,} requests "
             f"in {monotonic() - self.began:.1f} s"
         )
 
@@ -190,51 +191,51 @@ class Report:
             lines = [*self._table(), *self._named(), self.verdict(stopped)]
             sys.stderr.write("\n".join(["", *lines, ""]))
             return
-        for stream, tally in self.tallies.items():
-            counts = self._counts(stream, tally)
-            said = ", ".join(f"{value} {name}" for name, value in counts.items())
-            logger.info("summary of %s: %s", stream, said, extra={"summary": {stream: counts}})
+        for stream, stats in self.streams.items():
+            counts = self._counts(stream, stats)
+            words = ", ".join(f"{value} {name}" for name, value in counts.items())
+            logger.info("summary of %s: %s", stream, words, extra={"summary": {stream: counts}})
         for line in self._named():
             logger.warning("%s", line)
-        is_whole = stopped is None and not self.exit_status(fail_on_skip=False)
-        logger.log(logging.INFO if is_whole else logging.ERROR, "%s", self.verdict(stopped))
+        is_complete = stopped is None and not self.exit_status(fail_on_skip=False)
+        logger.log(logging.INFO if is_complete else logging.ERROR, "%s", self.verdict(stopped))
 
-    def _counts(self, stream: str, tally: Tally) -> dict[str, float]:
+    def _counts(self, stream: str, stats: StreamStats) -> dict[str, float]:
         return {
-            "rows": tally.rows,
-            "requests": tally.requests,
-            "retries": tally.retries,
-            **{kind.value: len(self.gaps_of(stream, kind)) for kind in Kind},
-            "seconds": round(tally.seconds, 2),
+            "rows": stats.rows,
+            "requests": stats.requests,
+            "retries": stats.retries,
+            **{outcome.value: len(self.gaps_of(stream, outcome)) for outcome in Outcome},
+            "seconds": round(stats.seconds, 2),
         }
 
     def _table(self) -> list[str]:
         """Stream by stream, what it brought and cost."""
         rows: list[list[str]] = []
-        for stream, tally in self.tallies.items():
-            counts = self._counts(stream, tally)
+        for stream, stats in self.streams.items():
+            counts = self._counts(stream, stats)
             rows.append([stream, *(f"{value:,}" if value else "-" for value in counts.values())])
-        head = ["stream", *self._counts("", Tally())]
+        head = ["stream", *self._counts("", StreamStats())]
         return aligned([head, *rows], numbers=range(1, len(head)))
 
     def _named(self) -> list[str]:
-        """What is missing and why: a line for each kind and deployment."""
+        """What is missing and why: a line for each outcome and deployment."""
         lines = []
-        for kind in Kind:
+        for outcome in Outcome:
             places: dict[str, dict[str, list[str]]] = {}
             for gap in self.gaps:
-                if gap.kind is kind:
+                if gap.outcome is outcome:
                     place = gap.deployment_id and f"deployment {gap.deployment_id}"
                     reasons = places.setdefault(place or "account", {})
                     streams = reasons.setdefault(gap.reason, [])
                     if gap.stream and gap.stream not in streams:
                         streams.append(gap.stream)
             for place, reasons in places.items():
-                said = (
+                parts = (
                     f"{', '.join(streams)} ({reason})" if streams else reason
                     for reason, streams in reasons.items()
                 )
-                lines.append(f"{kind.value}: {place}: {'; '.join(said)}")
+                lines.append(f"{outcome.value}: {place}: {'; '.join(parts)}")
         return lines
 
 
@@ -243,7 +244,7 @@ def aligned(rows: Sequence[Sequence[str]], numbers: Container[int] = ()) -> list
 
     Args:
         rows: The cells, row by row; the first row is the head.
-        numbers: The places of the columns that are aligned on the right.
+        numbers: The positions of the columns that are aligned on the right.
 
     Returns:
         The lines.
@@ -251,8 +252,8 @@ def aligned(rows: Sequence[Sequence[str]], numbers: Container[int] = ()) -> list
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            part.rjust(width) if place in numbers else part.ljust(width)
-            for place, (part, width) in enumerate(zip(row, widths, strict=True))
+            part.rjust(width) if position in numbers else part.ljust(width)
+            for position, (part, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]

@@ -1,22 +1,27 @@
-"""What all streams of one run share: settings, client, report, and the lists asked for once."""
+"""What all streams of one run share: settings, client, report, and the lists that are read once."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from tap_compose.api import hal
-from tap_compose.api.client import Call, Client
-from tap_compose.api.errors import ApiError
-from tap_compose.report import Gap, Kind, Report
+from tap_compose.api.client import Client, Request
+from tap_compose.api.errors import ApiError, RunEndingError
+from tap_compose.api.scheduler import Tuning
+from tap_compose.api.transport import RequestsTransport
+from tap_compose.report import Gap, Outcome, Report
 from tap_compose.settings import Settings
 from tap_compose.times import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tap_compose.api.transport import Transport
 
 logger = logging.getLogger("tap-compose")
 
@@ -28,38 +33,66 @@ class Run:
     Attributes:
         config: The settings as the user gave them; read when something is first wanted, since
             discovery works without any.
+        transport: What sends requests; made from the settings if it is None.
+        tuning: How the client waits.
         report: What was and what could not be done.
-        lists_are_whole: Whether every account and deployment in the lists had an id.
+        lists_are_complete: Whether every account and deployment in the lists had an id.
         started: When the run began, as a canonical time: no bookmark is ever later.
     """
 
     config: Mapping[str, Any]
+    transport: Transport | None = None
+    tuning: Tuning = field(default_factory=Tuning)
     report: Report = field(default_factory=Report)
-    lists_are_whole: bool = True
+    lists_are_complete: bool = True
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
+
+    _client: Client | None = None
+    _readers: Counter[str] = field(default_factory=Counter)
+    _ids: dict[str, list[str] | ApiError] = field(default_factory=dict)
 
     @cached_property
     def settings(self) -> Settings:
         """The settings, checked; raises ``SettingsError``."""
         return Settings.from_config(self.config)
 
-    @cached_property
+    @property
     def client(self) -> Client:
         """The one client of the run."""
-        return Client(
-            self.settings.api_url,
-            self.settings.api_token,
-            user_agent=self.settings.user_agent,
-            timeout=self.settings.request_timeout,
-            max_retries=self.settings.max_retries,
-            max_concurrency=self.settings.max_concurrency,
-        )
+        if self._client is None:
+            settings = self.settings
+            transport = self.transport or RequestsTransport(
+                settings.api_url,
+                settings.api_token,
+                user_agent=settings.user_agent,
+                connections=settings.max_concurrency + 1,
+            )
+            self._client = Client(
+                transport,
+                settings.api_url,
+                token_for_masking=settings.api_token,
+                timeout=settings.request_timeout,
+                max_retries=settings.max_retries,
+                max_concurrency=settings.max_concurrency,
+                tuning=self.tuning,
+            )
+        return self._client
+
+    @property
+    def requests_sent(self) -> int:
+        """How many requests were sent so far."""
+        return self._client.requests_sent if self._client else 0
+
+    @property
+    def waiting_for(self) -> str:
+        """What the next response is waiting for, in words; empty if there is nothing."""
+        return self._client.waiting_for if self._client else ""
 
     def close(self) -> None:
         """Ask the API for nothing more."""
-        if "client" in self.__dict__:
-            self.client.close()
-            self.report.requests = self.client.requests_sent
+        if self._client is not None:
+            self._client.close()
+            self.report.requests = self._client.requests_sent
 
     @property
     def includes_account_level(self) -> bool:
@@ -67,39 +100,63 @@ class Run:
         shard = self.settings.deployment_shard
         return shard is None or shard.part == 1
 
-    @cached_property
+    def plan_reads(self, paths: Mapping[str, int]) -> None:
+        """Note how often each path will be read, so that no body is kept longer than needed.
+
+        Args:
+            paths: The number of reads by path, as streams write it.
+        """
+        self._readers = Counter(paths)
+
+    def readers_of(self, path: str) -> int:
+        """Return how often a path will be read in this run.
+
+        Args:
+            path: A path, as streams write it.
+        """
+        return max(1, self._readers[path])
+
     def account_ids(self) -> list[str] | ApiError:
-        """The ids of the accounts, or why they cannot be listed."""
-        return self._ids("/accounts", "accounts")
+        """Return the ids of the accounts, or why they cannot be listed."""
+        return self._listed("/accounts", "accounts")
 
-    @cached_property
     def all_deployment_ids(self) -> list[str] | ApiError:
-        """The ids of all deployments of the account, or why they cannot be listed."""
-        return self._ids("/deployments", "deployments")
+        """Return the ids of all deployments of the account, or why they cannot be listed."""
+        return self._listed("/deployments", "deployments")
 
-    @cached_property
     def deployment_ids(self) -> list[str] | ApiError:
-        """The ids of the deployments that this run takes, or why they cannot be listed."""
-        ids = self.all_deployment_ids
-        if isinstance(ids, ApiError):
-            return ids
-        chosen = self.settings.deployment_ids
+        """Return the ids of the deployments that this run takes, or why they cannot be listed."""
+        if "chosen" not in self._ids:
+            ids = self.all_deployment_ids()
+            self._ids["chosen"] = ids if isinstance(ids, ApiError) else self._chosen(ids)
+        return self._ids["chosen"]
+
+    def _chosen(self, ids: list[str]) -> list[str]:
+        chosen, shard = self.settings.deployment_ids, self.settings.deployment_shard
         if chosen is not None:
-            for unknown in sorted(set(chosen) - set(ids)):
+            wanted = set(chosen)
+            for unknown in sorted(wanted - set(ids)):
                 reason = f"deployment_ids names {unknown}, which the account does not have"
-                self.report.add(Gap(Kind.SKIPPED, None, reason))
-            ids = [each for each in ids if each in set(chosen)]
-        shard = self.settings.deployment_shard
+                self.report.add(Gap(Outcome.SKIPPED, None, reason))
+            ids = [each for each in ids if each in wanted]
         return [each for each in ids if shard.holds(each)] if shard else ids
 
-    def _ids(self, path: str, name: str) -> list[str] | ApiError:
+    def _listed(self, path: str, name: str) -> list[str] | ApiError:
+        if path not in self._ids:
+            self._ids[path] = self._load(path, name)
+        return self._ids[path]
+
+    def _load(self, path: str, name: str) -> list[str] | ApiError:
+        request = Request(path, partial(_embedded, name), readers=self.readers_of(path))
         try:
-            items = self.client.get(Call(path, partial(_embedded, name), shared=True))
+            items = self.client.get(request)
+        except RunEndingError:
+            raise
         except ApiError as error:
             return error
         ids = [item.get("id") if isinstance(item, dict) else None for item in items]
         known = [each for each in ids if isinstance(each, str) and each]
-        self.lists_are_whole &= len(known) == len(ids)
+        self.lists_are_complete &= len(known) == len(ids)
         return list(dict.fromkeys(known))
 
 

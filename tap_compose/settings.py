@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import os
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import dotenv
-import msgspec
 from singer_sdk import typing as th
-from singer_sdk.plugin_base import JSONSchemaValidator
 
 from tap_compose import __version__
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from jsonschema.exceptions import ValidationError
-
-ENVIRONMENT_PREFIX = "TAP_COMPOSE_"
+    from collections.abc import Mapping
 
 SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
@@ -140,7 +131,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         default=False,
         title="Emit ACTIVATE_VERSION messages",
         description=(
-            "After a full-table stream was read whole, tell the target to drop the rows that "
+            "After a full-table stream was read completely, tell the target to drop the rows that "
             "no longer exist."
         ),
     ),
@@ -153,8 +144,6 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
 ).to_dict()
 """JSON Schema of the tap's own settings; the SDK adds those of stream maps and flattening."""
 
-_TRUE = frozenset({"true", "1", "yes", "on"})
-_FALSE = frozenset({"false", "0", "no", "off"})
 _LONGEST_SPAN = 366 * 24 * 3600
 
 
@@ -189,7 +178,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one run, checked; design and meaning are in ``SETTINGS_SCHEMA``.
+    """The settings of one run, checked; ``SETTINGS_SCHEMA`` has what each of them means.
 
     Attributes:
         start_date: Canonical time, or None.
@@ -226,145 +215,37 @@ class Settings:
         Raises:
             SettingsError: If a value makes no sense.
         """
-        given = {
+        values = {
             name: schema["default"]
             for name, schema in SETTINGS_SCHEMA["properties"].items()
             if "default" in schema
         } | {name: value for name, value in config.items() if value is not None}
-        start_date, end_date = (_time(name, given.get(name)) for name in ("start_date", "end_date"))
+        start_date, end_date = (
+            _time(name, values.get(name)) for name in ("start_date", "end_date")
+        )
         if start_date and end_date and end_date <= start_date:
             raise SettingsError(
                 f"end_date must be after start_date, and {end_date} is not after {start_date}"
             )
         for name in ("request_timeout", "lookback_seconds"):
-            if not given[name] <= _LONGEST_SPAN:
+            if not values[name] <= _LONGEST_SPAN:
                 raise SettingsError(f"{name} must be at most {_LONGEST_SPAN}, which is a year")
-        ids = given.get("deployment_ids")
+        ids = values.get("deployment_ids")
         return cls(
-            api_token=_token(given.get("api_token", "")),
-            api_url=_url(given["api_url"]),
+            api_token=_token(values.get("api_token", "")),
+            api_url=_url(values["api_url"]),
             start_date=start_date,
             end_date=end_date,
             deployment_ids=None if ids is None else tuple(dict.fromkeys(ids)),
-            deployment_shard=_shard(given.get("deployment_shard")),
-            max_concurrency=int(given["max_concurrency"]),
-            request_timeout=float(given["request_timeout"]),
-            max_retries=int(given["max_retries"]),
-            fail_on_skip=given["fail_on_skip"],
-            lookback_seconds=float(given["lookback_seconds"]),
-            include_connection_strings=given["include_connection_strings"],
-            user_agent=_user_agent(given.get("user_agent")),
+            deployment_shard=_shard(values.get("deployment_shard")),
+            max_concurrency=int(values["max_concurrency"]),
+            request_timeout=float(values["request_timeout"]),
+            max_retries=int(values["max_retries"]),
+            fail_on_skip=values["fail_on_skip"],
+            lookback_seconds=float(values["lookback_seconds"]),
+            include_connection_strings=values["include_connection_strings"],
+            user_agent=_user_agent(values.get("user_agent")),
         )
-
-
-def problems_of(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
-    """Check a config against a JSON Schema.
-
-    Args:
-        config: The settings by name; missing ones are filled with the schema's defaults.
-        schema: The schema, the SDK's own settings included.
-
-    Returns:
-        A line for a person for each setting that is wrong, without the value of a secret.
-    """
-    given = {name: value for name, value in config.items() if value is not None}
-    found = {
-        _name(error): _problem(error) for error in JSONSchemaValidator(schema).iter_errors(given)
-    }
-    config.update(given)
-    return list(found.values())
-
-
-def unknown_settings(names: Iterator[str], schema: dict[str, Any]) -> Iterator[str]:
-    """Find settings that nobody reads.
-
-    Args:
-        names: Names of given settings.
-        schema: The schema of the settings that are read.
-
-    Yields:
-        A line for a person for each unknown name, with the nearest known one.
-    """
-    known = schema["properties"]
-    for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield f"unknown setting {name} is ignored{hint}"
-
-
-def environment_config(schema: dict[str, Any]) -> dict[str, Any]:
-    """Read settings from the environment and from a ``.env`` file.
-
-    A variable that does not hold what its setting wants comes back as the text it is, so that
-    the check of the settings names it.
-
-    Args:
-        schema: The schema of the settings.
-
-    Returns:
-        The settings that are set as ``TAP_COMPOSE_…``, unknown names included.
-    """
-    dotenv.load_dotenv(dotenv.find_dotenv(usecwd=True))
-    return {
-        name: _from_text(text, schema["properties"].get(name, {}))
-        for variable, text in os.environ.items()
-        if variable.startswith(ENVIRONMENT_PREFIX)
-        # Meltano's own extras start with an underscore; the log level is read by the SDK.
-        and not (name := variable[len(ENVIRONMENT_PREFIX) :].lower()).startswith("_")
-        and name != "loglevel"
-    }
-
-
-def _from_text(text: str, schema: dict[str, Any]) -> Any:
-    types = schema.get("type", [])
-    if "boolean" in types and text.lower() in _TRUE | _FALSE:
-        return text.lower() in _TRUE
-    if not {"integer", "number", "array", "object"} & set(types):
-        return text
-    try:
-        return msgspec.json.decode(text)
-    except ValueError:
-        return text.split(",") if "array" in types else text
-
-
-def _name(error: ValidationError) -> str:
-    if error.validator == "required":
-        wanted: list[str] = cast("list[str]", error.validator_value)
-        return next(name for name in wanted if name not in cast("dict[str, Any]", error.instance))
-    return str(error.path[0]) if error.path else "config"
-
-
-def _problem(error: ValidationError) -> str:
-    name = _name(error)
-    if error.validator == "required":
-        return (
-            f"{name} is missing: make a token in the Compose console under Account > API Tokens "
-            f"and set it in the config file, or as {ENVIRONMENT_PREFIX}{name.upper()} "
-            "with --config ENV"
-        )
-    schema = SETTINGS_SCHEMA["properties"].get(name)
-    if schema is None:  # one of the SDK's; its value may hold anything, so it isn't shown
-        where = ".".join(str(part) for part in error.path)
-        return f"{where} is not valid: it breaks the rule {error.validator!r} of the setting"
-    if schema.get("secret"):
-        return f"{name} must be a string, in quotes"
-    value = error.instance if len(error.path) == 1 else "one that is not"
-    shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return f"{name} must be {_wanted(schema)}, not {shown[:60]!r}"
-
-
-def _wanted(schema: dict[str, Any]) -> str:
-    types = schema["type"]
-    if "boolean" in types:
-        return "true or false"
-    if "array" in types:
-        return "a list of strings"
-    if "integer" in types:
-        return f"a whole number from {schema['minimum']} to {schema['maximum']}"
-    if "number" in types:
-        return "a number above 0" if "exclusiveMinimum" in schema else "a number of at least 0"
-    return "a string, in quotes"
 
 
 def _token(token: str) -> str:

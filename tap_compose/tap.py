@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
@@ -27,17 +28,12 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from tap_compose import progress
+from tap_compose.config import environment_config, problems_of, unknown_settings
 from tap_compose.connection_test import table, try_streams
 from tap_compose.messages import MessageWriter
 from tap_compose.report import Report, StopRun
 from tap_compose.run import Run
-from tap_compose.settings import (
-    SETTINGS_SCHEMA,
-    SettingsError,
-    environment_config,
-    problems_of,
-    unknown_settings,
-)
+from tap_compose.settings import SETTINGS_SCHEMA, SettingsError
 from tap_compose.streams import STREAMS
 from tap_compose.times import canonical_time
 
@@ -140,19 +136,19 @@ class TapCompose(Tap):
         Returns:
             The exit status: 0 if everything went out that should have.
         """
-        if not any(stream.mask.get((), True) for stream in self.streams.values()):
+        if not any(stream.is_selected_by_catalog for stream in self.streams.values()):
             self.logger.error(
                 "the catalog selects no stream: nothing to sync; "
                 'set "selected": true in the metadata of the streams that you want'
             )
             return 1
-        selected = [stream for stream in self.streams.values() if stream.selected]
+        selected = self._selected_streams()
         for stream, following in pairwise(selected):
-            stream.next_stream = following if following.asks_ahead else None
+            stream.next_stream = following if following.can_prefetch else None
 
         def sync() -> None:
             names = [stream.name for stream in selected]
-            with progress.shown(self.run, names, self.message_writer):
+            with progress.show(self.run, names, self.message_writer):
                 self.sync_all()
 
         return self._reported(sync)
@@ -163,17 +159,24 @@ class TapCompose(Tap):
         Returns:
             The exit status: 0 if a sync could read everything that it should.
         """
-        streams = [stream for stream in self.streams.values() if stream.selected]
         try:
-            answers = try_streams(self.run, streams)
+            results = try_streams(self.run, self._selected_streams())
         except StopRun as stop:
             self.logger.error(str(stop))  # noqa: TRY400  # a traceback helps nobody here
             return stop.status
         finally:
             self.run.close()
-        sys.stderr.write("\n".join([*table(answers), ""]))
-        report = Report([each.gap for each in answers if each.gap is not None])
+        sys.stderr.write("\n".join([*table(results), ""]))
+        report = Report([each.gap for each in results if each.gap is not None])
         return report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
+
+    def _selected_streams(self) -> list[ComposeStream]:
+        """Return the streams that this run takes, once it is noted which bodies they share."""
+        selected = [stream for stream in self.streams.values() if stream.selected]
+        paths = Counter(stream.path for stream in selected)
+        paths.update({stream.list_path for stream in selected if stream.list_path})
+        self.run.plan_reads(paths)
+        return selected
 
     def _reported(self, work: Callable[[], object]) -> int:
         """Do something, hand out what it wrote, and sum it up."""
@@ -219,7 +222,7 @@ class TapCompose(Tap):
             cls.print_about(about_format)
             return
         cls.print_version(print_fn=cls.logger.info)
-        tap = cls._made(
+        tap = cls._from_inputs(
             config,
             state=cls._read_json("state", state),
             catalog=cls._read_catalog(catalog),
@@ -230,7 +233,7 @@ class TapCompose(Tap):
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
         if value != CliTestOptionValue.Disabled.value:
-            tap = cls._made(ctx.params.get("config"))
+            tap = cls._from_inputs(ctx.params.get("config"))
             is_schema = value == CliTestOptionValue.Schema.value
             ctx.exit(tap._reported(tap.write_schemas) if is_schema else tap.test_and_report())  # noqa: SLF001
 
@@ -245,24 +248,24 @@ class TapCompose(Tap):
                     with Path(path).open(encoding="utf-8") as file:
                         cls._read_json("config", file)
                 except OSError as error:
-                    cls._give_up(f"--config: {path} cannot be read: {error.strerror}")
+                    cls._exit_with(f"--config: {path} cannot be read: {error.strerror}")
         return super().cb_config(ctx, param, value)
 
     @classmethod
-    def _made(cls, config: _ConfigInput | None, **inputs: Any) -> TapCompose:
-        """Make a tap, or say what is wrong with its inputs and exit."""
-        given = {} if config is None else config.config
+    def _from_inputs(cls, config: _ConfigInput | None, **inputs: Any) -> TapCompose:
+        """Return a tap, or log what is wrong with its inputs and exit."""
+        settings = {} if config is None else config.config
         try:
             return cls(
-                config=given,
+                config=settings,
                 parse_env_config=config is not None and config.parse_env,
                 validate_config=True,
                 **inputs,
             )
         except ConfigValidationError as error:
-            cls._give_up(*error.errors)
+            cls._exit_with(*error.errors)
         except (ConfigurationError, MappingError, SettingsError) as error:
-            cls._give_up(str(error))
+            cls._exit_with(str(error))
 
     @classmethod
     def _read_json(cls, option: str, file: IO[str] | None) -> Any:
@@ -270,10 +273,10 @@ class TapCompose(Tap):
             return None
         try:
             content = json.loads(file.read())
-        except ValueError as error:  # its text holds a place in the file, nothing of its content
-            cls._give_up(f"--{option}: {file.name} is not valid JSON: {error}")
+        except ValueError as error:  # its text holds a position in the file, nothing of its content
+            cls._exit_with(f"--{option}: {file.name} is not valid JSON: {error}")
         if not isinstance(content, dict):
-            cls._give_up(f"--{option}: {file.name} must hold a JSON object")
+            cls._exit_with(f"--{option}: {file.name} must hold a JSON object")
         return content
 
     @classmethod
@@ -286,10 +289,10 @@ class TapCompose(Tap):
             return Catalog.from_dict(content)
         except (LookupError, TypeError, ValueError, AttributeError):
             problem = f"--catalog: {file.name} is not a Singer catalog; make one with --discover"
-            cls._give_up(problem)
+            cls._exit_with(problem)
 
     @classmethod
-    def _give_up(cls, *problems: str) -> NoReturn:
+    def _exit_with(cls, *problems: str) -> NoReturn:
         for problem in problems:
             cls.logger.error(problem)
         sys.exit(1)
@@ -304,7 +307,7 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
     if state.get("type") == "STATE" and isinstance(state.get("value"), dict):
         state = state["value"]  # the whole message, as some targets print it
     if state and "bookmarks" not in state:
-        raise SettingsError("the state has no bookmarks: it is none that this tap writes")
+        raise SettingsError("the state has no bookmarks: it was not written by this tap")
     bookmarks = state.get("bookmarks", {})
     if not isinstance(bookmarks, dict):
         raise SettingsError("the state's bookmarks must be an object")
@@ -315,7 +318,7 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
             value = entry.get("replication_key_value", "") if isinstance(entry, dict) else None
             context = entry.get("context", {}) if isinstance(entry, dict) else None
             if not isinstance(value, str) or not isinstance(context, dict):
-                raise SettingsError(f"the state of {stream} is none that this tap writes")
+                raise SettingsError(f"the state of {stream} was not written by this tap")
             try:
                 _ = value and canonical_time(value)
             except ValueError:
@@ -333,7 +336,7 @@ def _exit_later(status: int) -> None:
 def main() -> None:
     """Run the tap as a command."""
     if sys.stdout is None:
-        TapCompose._give_up("stdout is closed: there is nothing to write the messages to")  # noqa: SLF001
+        TapCompose._exit_with("stdout is closed: there is nothing to write the messages to")  # noqa: SLF001
     if sys.platform != "win32":  # whoever starts us may have left it otherwise
         os.set_blocking(sys.stdout.fileno(), True)
     try:

@@ -32,7 +32,7 @@ _parts_of = re.compile(
 def canonical_time(text: str) -> str:
     """Spell a time as ``2017-01-05T20:23:46.853Z``.
 
-    Takes the three spellings of the contract's section 1 and their near relatives: a date
+    Takes the three spellings of docs/compose-api.md, Conventions, and others close to them: a date
     alone, a space for the T, any number of digits in the fraction (cut, not rounded), an
     offset with or without a colon. A time without an offset is in UTC.
 
@@ -46,16 +46,16 @@ def canonical_time(text: str) -> str:
     Raises:
         ValueError: If the text is no time.
     """
-    # The three spellings of the contract, told apart by their length, have short ways of their
+    # The API's three spellings, told apart by their length, have short ways of their
     # own: there may be millions of them.
     length = len(text)
     if length == len("2016-12-16T15:00:14.922Z"):
         if is_canonical(text):
             return text
     elif length == len("2017-08-30T12:46:29Z"):
-        whole = f"{text[:-1]}.000{text[-1]}"
-        if is_canonical(whole):
-            return whole
+        padded = f"{text[:-1]}.000{text[-1]}"
+        if is_canonical(padded):
+            return padded
     elif (
         length == len("2017-01-05T15:23:46.853-05:00")
         and text.endswith(":00")

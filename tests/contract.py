@@ -1,4 +1,4 @@
-"""The fields that the contract documents, section 2, written down by hand.
+"""The fields of docs/compose-api.md, Read endpoints, written down by hand.
 
 The columns of the catalog are held against this table, so it must not be made from the code.
 """

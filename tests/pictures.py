@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from tap_compose.progress import Place, drawing
+from tap_compose.progress import ProgressSnapshot, drawing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-PLACE = Place(
+SNAPSHOT = ProgressSnapshot(
     streams=25,
     streams_done=17,
     stream="deployment_recipes",
@@ -29,7 +29,7 @@ PLACE = Place(
     requests=61_204,
     requests_per_second=148,
     missing="14 skipped",
-    waits_for="GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s",
+    waiting_for="GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s",
     seconds=431,
 )
 """A run over a large account, somewhere in its middle."""
@@ -37,7 +37,7 @@ PLACE = Place(
 
 def progress() -> str:
     """The picture of a run that goes on."""
-    return _picture("tap-compose --config config.json | target-postgres", drawing(PLACE))
+    return _picture("tap-compose --config config.json | target-postgres", drawing(SNAPSHOT))
 
 
 def demo(root: Path) -> str:

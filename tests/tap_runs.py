@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_compose.api.scheduler import Tuning
+from tap_compose.run import Run
 from tap_compose.tap import TapCompose
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tap_compose.api.transport import Transport
     from tap_compose.sandbox.server import Sandbox
 
 Message = dict[str, Any]
@@ -74,13 +77,20 @@ def sync(
     streams: list[str] | None = None,
     catalog: dict[str, Any] | None = None,
     state: dict[str, Any] | None = None,
+    transport: Transport | None = None,
 ) -> Output:
-    """Sync in this process, all streams or only the named ones."""
+    """Sync in this process, all streams or only the named ones, with short waits."""
     if streams is not None:
         catalog = catalog_of(*streams)
+
+    class QuickTap(TapCompose):
+        @cached_property
+        def run(self) -> Run:
+            return Run(self.config, transport, Tuning(longest_backoff=0.02))
+
     out = io.TextIOWrapper(io.BytesIO())
     with redirect_stdout(out):
-        tap = TapCompose(config=dict(config), catalog=catalog, state=state)
+        tap = QuickTap(config=dict(config), catalog=catalog, state=state)
         status = tap.sync_and_report()
     out.flush()
     return Output(out.buffer.getvalue(), status, tap)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tap_compose.api import client as client_module
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.server import Sandbox
@@ -15,11 +14,6 @@ from tests.tap_runs import Output, config_for, sync
 
 SIZE = Size(deployments=4, events=120, recipes=2, seed=5)
 ACCOUNT = Account(SIZE)
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LONGEST_BACKOFF", 0.02)
 
 
 def _run(*faults: str, streams: list[str] | None = None, **settings: Any) -> Output:

@@ -11,7 +11,8 @@ from tap_compose.api.errors import ApiError
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
-from tap_compose.streams import audit
+from tap_compose.streams.audit import AuditEvents
+from tap_compose.streams.audit_windows import Page, Plan, Window, WindowTuning
 from tests.tap_runs import Output, config_for, sync
 
 HOUR = 3600 * 1000
@@ -59,8 +60,8 @@ def test_every_event_once_and_in_order(
     spread: str, inclusive: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small windows, so that a thousand events meet every way of splitting.
-    monkeypatch.setattr(audit, "MOST_PAGES", 3)
-    monkeypatch.setattr(audit, "USUAL_EVENTS", 150)
+    small = WindowTuning(most_pages=3, usual_events=150)
+    monkeypatch.setattr(AuditEvents, "window_tuning", small)
     with _sandbox(SPREADS[spread], inclusive=inclusive) as sandbox:
         output = sync(config_for(sandbox), streams=["audit_events"])
         events = sandbox.account.events
@@ -74,8 +75,8 @@ def test_every_event_once_and_in_order(
 def test_reading_on_from_every_state_gives_the_rest(
     spread: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "MOST_PAGES", 2)
-    monkeypatch.setattr(audit, "USUAL_EVENTS", 120)
+    small = WindowTuning(most_pages=2, usual_events=120)
+    monkeypatch.setattr(AuditEvents, "window_tuning", small)
     with _sandbox(SPREADS[spread]) as sandbox:
         whole = sync(config_for(sandbox), streams=["audit_events"])
         seen: list[str] = []
@@ -167,8 +168,8 @@ def test_an_event_without_a_time_goes_out_beside_its_neighbours(
 def test_a_window_that_fails_holds_the_bookmark(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(audit, "MOST_PAGES", 2)
-    monkeypatch.setattr(audit, "USUAL_EVENTS", 100)
+    small = WindowTuning(most_pages=2, usual_events=100)
+    monkeypatch.setattr(AuditEvents, "window_tuning", small)
     account = Account(Size(deployments=0, events=1000, recipes=0))
     broken = account.events.times[500]
     write = account.events.event_at
@@ -193,36 +194,58 @@ def test_a_window_that_fails_holds_the_bookmark(
     assert output.bookmarks["audit_events"]["replication_key_value"] == max(times)
 
 
-def test_windows_after_one_that_failed_may_still_come_back() -> None:
-    plan = audit.Plan("2016-01-01T00:00:00.000Z", "2016-01-04T00:00:00.000Z", at_once=4)
-    windows = [
-        audit.Window(
-            f"2016-01-0{day}T00:00:00.000Z", f"2016-01-0{day + 1}T00:00:00.000Z", is_guess=False
-        )
-        for day in (1, 2, 3)
+def _split_plan() -> tuple[Plan, Window]:
+    """A plan over four days whose last hour is known to hold an event a minute; and that hour."""
+    tuning = WindowTuning(probe_pages=1, usual_events=60)
+    plan = Plan("2016-01-01T00:00:00.000Z", "2016-01-05T00:00:00.000Z", at_once=4, tuning=tuning)
+    probe = plan.next_window()
+    assert probe is not None
+    assert plan.next_window() is None
+    minutes = range(59, -1, -1)
+    events: list[Any] = [
+        (f"2016-01-04T23:{each:02}:00.000Z", {"id": str(each)}) for each in minutes
     ]
-    plan._line[:] = windows
-    windows[1].error = ApiError("broken on purpose")
-    plan.finish(windows[1])
-    assert list(plan.take()) == []
-    plan.finish(windows[2])
-    windows[0].add(audit.Page([], None, is_last=True))
-    plan.finish(windows[0])
-    assert list(plan.take()) == windows[:2]
+    probe.add(Page(events, "0", is_last=False))
+    assert probe.is_read
+    plan.finish(probe)
+    return plan, probe
+
+
+def _end(plan: Plan, window: Window) -> None:
+    window.add(Page([], None, is_last=True))
+    plan.finish(window)
+
+
+def test_windows_after_one_that_failed_may_still_come_back() -> None:
+    plan, _ = _split_plan()
+    first, second, third = plan.next_window(), plan.next_window(), plan.next_window()
+    assert first
+    assert second
+    assert third
+    second.error = ApiError("broken on purpose")
+    plan.finish(second)
+    assert plan.take() is None
+    _end(plan, third)
+    assert plan.take() is None
+    _end(plan, first)
+    assert [plan.take(), plan.take(), plan.take()] == [first, second, None]
 
 
 def test_little_is_fetched_beside_a_probe() -> None:
-    plan = audit.Plan("2016-01-01T00:00:00.000Z", "2016-01-04T00:00:00.000Z", at_once=4)
-    day = "2016-01-02T00:00:00.000Z"
-    probe = audit.Window("2016-01-01T00:00:00.000Z", day, is_guess=True)
-    span = audit.Span(day, "2016-01-04T00:00:00.000Z", timedelta(hours=1), is_guess=False)
-    plan._line[:] = [probe, span]
-    dense = next(plan)
-    dense.add(audit.Page([(day, {})] * audit.USUAL_EVENTS, None, is_last=True))
-    assert list(plan) == []
-    probe.add(audit.Page([], None, is_last=True))
-    plan.finish(probe)
-    assert next(plan).start == dense.end
+    plan, hour = _split_plan()
+    probe = plan.next_window()
+    assert probe
+    assert probe.is_probe
+    dense = plan.next_window()
+    assert dense
+    assert not dense.is_probe
+    assert hour.event_count == 59  # the oldest minute may hold more events
+    dense.add(Page([(dense.start, {"id": "x"})], None, is_last=True))
+    assert plan.next_window() is None
+    _end(plan, probe)
+    later = plan.next_window()
+    assert later
+    assert later.start == dense.end
 
 
 def test_new_events_on_the_instant_of_the_bookmark_are_not_lost() -> None:

@@ -150,10 +150,10 @@ def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
         ("[]", "must hold a JSON object"),
         ('{"audit_events": "2018-01-01"}', "the state has no bookmarks"),
         ('{"bookmarks": []}', "the state's bookmarks must be an object"),
-        ('{"bookmarks": {"audit_events": 3}}', "the state of audit_events is none that"),
+        ('{"bookmarks": {"audit_events": 3}}', "the state of audit_events was not written"),
         (
             '{"bookmarks": {"audit_events": {"replication_key_value": 3}}}',
-            "the state of audit_events is none that",
+            "the state of audit_events was not written",
         ),
         (
             '{"bookmarks": {"audit_events": {"replication_key_value": "monday"}}}',
@@ -161,11 +161,11 @@ def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
         ),
         (
             '{"bookmarks": {"deployment_recipes": {"partitions": [4]}}}',
-            "the state of deployment_recipes is none that",
+            "the state of deployment_recipes was not written",
         ),
         (
             '{"bookmarks": {"deployment_recipes": {"partitions": 4}}}',
-            "the state of deployment_recipes is none that",
+            "the state of deployment_recipes was not written",
         ),
     ],
 )

@@ -15,9 +15,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tap_compose.report import Kind
+from tap_compose.config import problems_of
+from tap_compose.report import Outcome
 from tap_compose.sandbox import cli as sandbox_cli
-from tap_compose.settings import SETTINGS_SCHEMA, problems_of
+from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
 from tap_compose.tap import TapCompose
 from tests import documents, pictures
@@ -222,7 +223,7 @@ def _messages() -> str:
 def test_troubleshooting_knows_the_messages_of_the_tap() -> None:
     headings = re.findall(r"^### `(.*)`$", TROUBLESHOOTING, re.MULTILINE)
     said = _messages()
-    kinds = {f"{kind.value}: …" for kind in Kind}
+    kinds = {f"{kind.value}: …" for kind in Outcome}
     assert kinds <= set(headings)
     parts = {part.strip(" ;:,") for each in set(headings) - kinds for part in each.split("…")}
     assert len(parts) > 30

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tap_compose.api import client as client_module
 from tap_compose.sandbox import faults
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.faults import Fault
@@ -98,7 +97,6 @@ def _check(output: Output) -> None:
 @pytest.mark.parametrize("way", ["fast", "by the SDK"])
 @pytest.mark.parametrize("seed", range(8))
 def test_any_body_is_survived(seed: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LONGEST_BACKOFF", 0.01)
     random = Random(seed)
     monkeypatch.setitem(faults._SHAPES, "fuzz", lambda body: _fuzzed(body, random))
     settings = {} if way == "fast" else {"flattening_enabled": True, "flattening_max_depth": 0}
@@ -114,7 +112,6 @@ def test_any_body_is_survived(seed: int, way: str, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("seed", range(3))
 def test_any_list_of_deployments_is_survived(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LONGEST_BACKOFF", 0.01)
     random = Random(seed)
     monkeypatch.setitem(faults._SHAPES, "fuzz", lambda body: _fuzzed(body, random))
     with Sandbox(

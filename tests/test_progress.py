@@ -8,25 +8,20 @@ import os
 import re
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
-import backoff
 import pytest
 from rich.console import Console
 
 from tap_compose import progress
-from tap_compose.api import errors
-from tap_compose.api.client import Call, Client
 from tap_compose.messages import MessageWriter
 from tap_compose.progress import Progress, drawing
-from tap_compose.report import Gap, Kind
+from tap_compose.report import Gap, Outcome
 from tap_compose.run import Run
 from tap_compose.sandbox.account import Size
-from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.server import Sandbox
-from tests.pictures import PLACE
+from tests.pictures import SNAPSHOT
 from tests.tap_runs import Output, catalog_of, config_for, on_a_terminal, sync, without_colours
 
 if TYPE_CHECKING:
@@ -34,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def test_in_a_line() -> None:
-    assert str(PLACE) == (
+    assert str(SNAPSHOT) == (
         "17 of 25 streams; deployment_recipes: 612 of 1,480 deployments; "
         "2,417,803 rows, 9,120/s; 61,204 requests, 148/s; 14 skipped; "
         "waiting for GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s"
@@ -44,7 +39,7 @@ def test_in_a_line() -> None:
 def test_as_a_drawing() -> None:
     console = Console(width=92, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     with console.file:
-        console.print(drawing(PLACE))
+        console.print(drawing(SNAPSHOT))
         lines = console.export_text().splitlines()
     assert lines[0].startswith("tap-compose ━━━")
     assert lines[0].split()[-5:] == ["17", "of", "25", "streams", "7:11"]
@@ -74,25 +69,25 @@ def test_who_looks_on_decides_how_it_is_shown(
     monkeypatch.setenv("TERM", kind)
     for name in ("_drawn", "_logged"):
         monkeypatch.setattr(progress, name, lambda _, name=name: name)
-    assert progress.shown(Run({}), [], MessageWriter()) == how  # type: ignore[comparison-overlap]
+    assert progress.show(Run({}), [], MessageWriter()) == how  # type: ignore[comparison-overlap]
 
 
 def test_rates_are_those_of_late(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(progress, "monotonic", lambda: now)
     run = Run({})
-    look = Progress(run, ["teams", "user"], MessageWriter(), rate_over=10).look
-    tally = run.report.tally("user")
-    tally.began = now
+    look = Progress(run, ["teams", "user"], MessageWriter(), rate_over=10).snapshot
+    stats = run.report.stats_of("user")
+    stats.began = now
     for _ in range(20):
         now += 1
-        tally.rows += 50
-        place = look()
-    assert place.rows_per_second == pytest.approx(50)
+        stats.rows += 50
+        snapshot = look()
+    assert snapshot.rows_per_second == pytest.approx(50)
     now += 10
     assert look().rows_per_second == 0
-    assert (place.rows, place.streams_done, place.stream) == (1000, 1, "user")
-    run.report.add(Gap(Kind.SKIPPED, "user", "HTTP 403 Forbidden"))
+    assert (snapshot.rows, snapshot.streams_done, snapshot.stream) == (1000, 1, "user")
+    run.report.add(Gap(Outcome.SKIPPED, "user", "HTTP 403 Forbidden"))
     assert look().missing == "1 skipped"
 
 
@@ -121,7 +116,7 @@ def test_a_line_now_and_then_where_nobody_looks_on(
     assert 0 < max(each["requests_per_second"] for each in places) < 30
     assert last["streams_done"] == 1
     assert last["rows"] > first["rows"] > 0
-    assert any("GET /deployments/" in each["waits_for"] for each in places)
+    assert any("GET /deployments/" in each["waiting_for"] for each in places)
 
 
 def _progress_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
@@ -130,44 +125,9 @@ def _progress_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 def test_the_audit_log_tells_the_time_that_it_has_reached(whole: Output) -> None:
     assert whole.tap is not None
-    tally = whole.tap.run.report.tally("audit_events")
-    assert tally.reached > "2018"
-    assert (tally.parts, tally.parts_done) == (1, 1)
-
-
-def test_what_is_waited_for() -> None:
-    with Sandbox(Size(deployments=1, events=0), latency=2) as sandbox:
-        client = Client(sandbox.url, sandbox.token, user_agent="tests/1", max_concurrency=2)
-        assert client.waits_for == ""
-        answers = client.get_many([Call("/teams", bytes), Call("/user", bytes)])
-        answers._fill(2)
-        while not re.fullmatch(r"GET /teams and 1 more, for \d s", client.waits_for):
-            assert not client._pool.has_done(), client.waits_for
-            time.sleep(0.01)
-        list(answers)
-        assert client.waits_for == ""
-        client.close()
-
-
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        ("429-seconds", "the end of a pause that the API asked for, in "),
-        ("503", "GET /teams to be tried again, in "),
-    ],
-)
-def test_a_pause_is_what_is_waited_for(
-    fault: str, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Long enough that it is not over when it is looked at.
-    monkeypatch.setattr(backoff, "full_jitter", lambda _: 60)
-    monkeypatch.setattr(errors, "retry_after", lambda value: 60 if value else None)
-    with Sandbox(Size(deployments=1, events=0), faults=[Fault(fault)], streak=1) as sandbox:
-        client = Client(sandbox.url, sandbox.token, user_agent="tests/1")
-        client.get_many([Call("/teams", bytes)])._fill(1)
-        client._advance()
-        assert client.waits_for.startswith(said)
-        client.close()
+    stats = whole.tap.run.report.stats_of("audit_events")
+    assert stats.reached > "2018"
+    assert (stats.parts, stats.parts_done) == (1, 1)
 
 
 def test_on_a_terminal_it_is_drawn_and_stdout_holds_messages_alone(tmp_path: Path) -> None:

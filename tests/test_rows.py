@@ -12,19 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tap_compose.rows import MissingKeyError, RowMaker
+from tap_compose.rows.reader import RowBuilder
 from tap_compose.streams import STREAMS
 
 LOGGER = logging.getLogger("tests.rows")
 
 
-def _maker(stream: str) -> RowMaker:
-    cls: Any = next(each for each in STREAMS if vars(each)["name"] == stream)
-    return RowMaker(cls.schema, cls.primary_keys, also=cls.also, logger=LOGGER)
+def _builder(stream: str) -> RowBuilder:
+    cls = next(each for each in STREAMS if vars(each)["name"] == stream)
+    return RowBuilder(cls.layout(), LOGGER)
 
 
-def _row(stream: str, item: Any, **given: Any) -> dict[str, Any]:
-    return _maker(stream).row(item, given)
+def _row(stream: str, item: Any, **injected: Any) -> dict[str, Any]:
+    row, problem = _builder(stream).build_row(item, injected)
+    assert row is not None, problem
+    return row
 
 
 @pytest.mark.parametrize(
@@ -85,16 +87,20 @@ def test_texts(value: Any, wanted: str) -> None:
 
 
 def test_what_is_no_time_becomes_null_and_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    maker = _maker("clusters")
+    builder = _builder("clusters")
     for _ in range(3):
-        assert maker.row({"id": "c", "created_at": "soon"}, {})["created_at"] is None
+        row, _problem = builder.build_row({"id": "c", "created_at": "soon"}, {})
+        assert row
+        assert row["created_at"] is None
     assert caplog.text.count("field created_at holds what is no time, taken as null") == 1
 
 
 def test_undocumented_fields_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    maker = _maker("accounts")
+    builder = _builder("accounts")
     for _ in range(3):
-        assert set(maker.row({"id": "a", "plan": "x", "_links": {}}, {})) == {"id", "name", "slug"}
+        row, _problem = builder.build_row({"id": "a", "plan": "x", "_links": {}}, {})
+        assert row
+        assert set(row) == {"id", "name", "slug"}
     assert caplog.messages == ["field plan is not documented and not replicated"]
 
 
@@ -105,10 +111,10 @@ def test_parts_that_do_not_fit_leave_the_others() -> None:
 
 @pytest.mark.parametrize("item", [{}, {"id": None}, {"id": ""}, "text", None, 3, []])
 def test_a_missing_id_makes_a_row_unwritable(item: Any) -> None:
-    with pytest.raises(MissingKeyError):
-        _row("accounts", item)
-    with pytest.raises(MissingKeyError):
-        _row("deployment_whitelist", item, deployment_id="d")
+    problem = "a row without its id" if isinstance(item, dict) else "an entry that is no object"
+    assert _builder("accounts").build_row(item, {}) == (None, problem)
+    injected = {"deployment_id": "d"}
+    assert _builder("deployment_whitelist").build_row(item, injected) == (None, problem)
 
 
 def test_a_null_part_of_a_composite_key_becomes_empty() -> None:
@@ -145,11 +151,11 @@ JSON = st.recursive(
 @settings(max_examples=40)
 @given(data=st.data())
 def test_no_value_makes_a_row_that_its_schema_refuses(stream: str, data: Any) -> None:
-    cls: Any = next(each for each in STREAMS if vars(each)["name"] == stream)
+    cls = next(each for each in STREAMS if vars(each)["name"] == stream)
     item = {name: data.draw(JSON) for name in cls.schema["properties"]}
-    try:
-        row = _row(stream, item, deployment_id="d", account_id="a")
-    except MissingKeyError:
+    injected = {"deployment_id": "d", "account_id": "a"}
+    row, _problem = _builder(stream).build_row(item, injected)
+    if row is None:
         return
     sent = json.loads(json.dumps(row, default=float))
     Draft202012Validator(cls.schema, format_checker=FormatChecker()).validate(sent)

@@ -1,4 +1,4 @@
-"""The sandbox as a command, and how faithful it is to the contract."""
+"""The sandbox as a command, and how faithful it is to docs/compose-api.md."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_bounds_of_audit_events(inclusive: bool) -> None:
         assert len(events["_embedded"]["audit_events"]) == len(wanted)
 
 
-def test_everything_that_the_contract_says_may_vary_does(sandbox: Sandbox) -> None:
+def test_everything_that_may_vary_in_the_api_does(sandbox: Sandbox) -> None:
     account = sandbox.account
     ids = [each for each in account.deployment_ids if each != account.leaving]
     bodies = {name: [account.resource(each, name) for each in ids] for name in RESOURCES}

@@ -20,7 +20,7 @@ from tap_compose.messages import MessageWriter
 from tap_compose.report import StopRun
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
-from tap_compose.streams import audit
+from tap_compose.streams.audit_windows import PAGE, WindowTuning
 from tests.tap_runs import catalog_of, config_for
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def test_a_backfill_that_is_killed_again_and_again_loses_nothing(
         sys.stdout.write(f"\n{how.name}: {kills} kills, {share:.1%} of the events written twice\n")
     assert kills > 1
     # What one kill costs: the rows after the last state, at most those of a window.
-    assert again <= kills * audit.MOST_PAGES * audit.PAGE
+    assert again <= kills * WindowTuning().most_pages * PAGE
 
 
 def test_a_closed_stdout_is_told() -> None:

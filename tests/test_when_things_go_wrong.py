@@ -1,4 +1,4 @@
-"""Section 5 of the design: what each event leads to, over real HTTP."""
+"""docs/architecture.md, What happens when something goes wrong, over real HTTP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_compose.api import client as client_module
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.server import Sandbox
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
 SIZE = Size(deployments=4, events=300, recipes=3, seed=5)
 ACCOUNT = Account(SIZE)
 FIRST, SECOND = ACCOUNT.deployment_ids[:2]
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LONGEST_BACKOFF", 0.02)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +36,7 @@ def _gaps(output: Output) -> set[tuple[str, str | None, str | None]]:
     """What is missing, but for what the sandbox's leaving deployment always lacks."""
     assert output.tap is not None
     return {
-        (gap.kind.value, gap.stream, gap.deployment_id)
+        (gap.outcome.value, gap.stream, gap.deployment_id)
         for gap in output.tap.run.report.gaps
         if gap.deployment_id != ACCOUNT.leaving
     }
@@ -117,7 +111,7 @@ def test_a_pause_is_kept(fault: str, calm: Output) -> None:
     output = _run(f"{fault}:1:/teams", streak=1, max_retries=1)
     assert output.rows == calm.rows
     assert output.tap is not None
-    assert output.tap.run.report.tally("teams").retries == 1
+    assert output.tap.run.report.stats_of("teams").retries == 1
 
 
 @pytest.mark.parametrize(
@@ -256,7 +250,7 @@ def test_chaos_that_stays_is_named_and_nothing_else_is_missing(seed: int) -> Non
     named = {
         (gap.stream, gap.deployment_id)
         for gap in output.tap.run.report.gaps  # type: ignore[union-attr]
-        if gap.kind.value == "failed"
+        if gap.outcome.value == "failed"
     }
     assert output.status == 1
     assert named == {(f"deployment_{stream}", each) for stream, each in broken}

@@ -1,7 +1,4 @@
-"""What an answer of the Compose API means: try again, not for you, not there, or wrong.
-
-The table from status to outcome is the contract's section 4.
-"""
+"""What a response of the Compose API means: retry, denied, gone, or rejected."""
 
 from __future__ import annotations
 
@@ -29,11 +26,11 @@ _ASSIGNED = re.compile(
 
 
 class ApiError(Exception):
-    """A call that brought no usable answer; the message is one line for a person.
+    """A request that brought no usable response; the message is one line for a person.
 
     Args:
         message: What went wrong.
-        status: The HTTP status, if an answer came at all.
+        status: The HTTP status; None if there was no complete response.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -42,11 +39,11 @@ class ApiError(Exception):
 
 
 class TransientError(ApiError):
-    """It may work when tried again: 408, 429, 5xx, a broken connection, an unreadable body.
+    """May pass: 408, 429, 5xx, a broken connection, an unreadable body.
 
     Args:
         message: What went wrong.
-        status: The HTTP status, if an answer came at all.
+        status: The HTTP status; None if there was no complete response.
         retry_after: Seconds that the API asks to wait, if it does.
     """
 
@@ -58,67 +55,76 @@ class TransientError(ApiError):
 
 
 class UnauthorizedError(ApiError):
-    """401: the token is dead, or this resource is not for it; only a second call tells."""
+    """401: the token is dead or not meant for this resource; another request tells which."""
 
 
 class DeniedError(ApiError):
-    """The token is alive, and this resource is not for it: 403, or 401 by that rule."""
+    """The token is alive but not meant for this resource: 403, or 401 by that rule."""
 
 
 class GoneError(ApiError):
-    """404 or 410: there is no such thing, or there is no more."""
+    """404 or 410: the resource does not exist, or no longer."""
 
 
 class RejectedError(ApiError):
-    """An answer that would be the same a second time: any other 4xx, or a redirect."""
+    """Would fail the same way again: any other 4xx, or a redirect."""
 
 
-class TokenRejectedError(ApiError):
-    """The API accepts this token nowhere; no further call makes sense."""
+class RunEndingError(ApiError):
+    """No further request makes sense."""
 
 
-class UnreachableError(ApiError):
-    """There is no such API at this address; no further call makes sense."""
+class TokenRejectedError(RunEndingError):
+    """The API accepts this token nowhere."""
+
+
+class UnreachableError(RunEndingError):
+    """There is no Compose API at this address."""
 
 
 class UnreadableBodyError(Exception):
-    """An answer with status 200 whose body is not what the endpoint promises."""
+    """A response with status 200 whose body is not what the endpoint promises."""
 
 
-def error_of(  # noqa: PLR0911
-    status: int, headers: Mapping[str, str], body: bytes, token: str
-) -> ApiError | None:
-    """Tell what an answer means.
+_ERRORS: Mapping[int, type[ApiError]] = {
+    401: UnauthorizedError,
+    403: DeniedError,
+    404: GoneError,
+    408: TransientError,
+    410: GoneError,
+    429: TransientError,
+}
+"""The error that a status stands for. A new rule for one status is one more line."""
+
+_OTHER_ERRORS: Mapping[int, type[ApiError]] = {
+    2: TransientError,
+    3: RejectedError,
+    4: RejectedError,
+    5: TransientError,
+}
+"""The error for all other statuses that begin with this digit."""
+
+
+def error_of(status: int, headers: Mapping[str, str], body: bytes, token: str) -> ApiError | None:
+    """Return the error that a response stands for.
 
     Args:
         status: The HTTP status.
-        headers: The answer's headers, by any capitalisation that the mapping allows.
-        body: The answer's body.
+        headers: The response's headers; looked up in any capitalisation that the mapping allows.
+        body: The response's body.
         token: The bearer token, to keep it out of the message.
 
     Returns:
-        None for an answer whose body is to be read; otherwise the error, not raised.
+        None for status 200; otherwise the error, not raised.
     """
     if status == HTTPStatus.OK:
         return None
+    kind = _ERRORS.get(status) or _OTHER_ERRORS.get(status // 100, TransientError)
     message = _message(status, body, token)
-    if status == HTTPStatus.UNAUTHORIZED:
-        return UnauthorizedError(message, status=status)
-    if status == HTTPStatus.FORBIDDEN:
-        return DeniedError(message, status=status)
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        return GoneError(message, status=status)
-    if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS} or status >= 500:  # noqa: PLR2004
+    if issubclass(kind, TransientError):
         wait = retry_after(headers.get("Retry-After"))
-        return TransientError(message, status=status, retry_after=wait)
-    if 300 <= status < 400:  # noqa: PLR2004
-        return RejectedError(
-            f"HTTP {status}: the API answered with a redirect, which is never followed",
-            status=status,
-        )
-    if status < 300:  # noqa: PLR2004
-        return TransientError(f"HTTP {status}: an answer without the resource", status=status)
-    return RejectedError(message, status=status)
+        return kind(message, status=status, retry_after=wait)
+    return kind(message, status=status)
 
 
 def retry_after(value: str | None) -> float | None:
@@ -170,14 +176,18 @@ def _message(status: int, body: bytes, token: str) -> str:
     except ValueError:
         phrase = ""
     start = f"HTTP {status} {phrase}".rstrip()
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return f"HTTP {status}: a response without the resource"
+    if status < HTTPStatus.BAD_REQUEST:
+        return f"HTTP {status}: the API answered with a redirect, which is never followed"
     try:
-        answer = msgspec.json.decode(body)
+        content = msgspec.json.decode(body)
     except (ValueError, RecursionError):
-        answer = None
-    if isinstance(answer, dict) and "errors" in answer:
-        errors = answer["errors"]
-        said = errors if isinstance(errors, str) else msgspec.json.encode(errors).decode()
+        content = None
+    if isinstance(content, dict) and "errors" in content:
+        errors = content["errors"]
+        text = errors if isinstance(errors, str) else msgspec.json.encode(errors).decode()
     else:
-        said = body[:2000].decode("utf-8", "replace")
-    said = masked(said, token)
-    return f"{start}: {said}" if said else start
+        text = body[:2000].decode("utf-8", "replace")
+    text = masked(text, token)
+    return f"{start}: {text}" if text else start

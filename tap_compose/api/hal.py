@@ -1,4 +1,4 @@
-"""Bodies of the Compose API: JSON with HAL envelopes (contract, sections 1 and 2)."""
+"""Bodies of the Compose API: JSON with HAL envelopes (docs/compose-api.md, Conventions)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def decode(body: bytes) -> Any:
     """Read a JSON body without rounding a number.
 
     Args:
-        body: The bytes of an answer.
+        body: The bytes of a response.
 
     Returns:
         The value; fractions are ``Decimal``. What Python's own JSON reader forgives is
@@ -77,6 +77,21 @@ def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:
                     if isinstance(envelope.get(name), list):
                         return list(envelope[name])
     raise UnreadableBodyError(f"a body without a list of {names[0]}")
+
+
+def parts(item: Any, *names: str) -> list[Any] | None:
+    """Take the list out of an object's own ``_embedded``.
+
+    Args:
+        item: An object of the API, or whatever stands in its place.
+        names: The names that the list may have.
+
+    Returns:
+        The list, or None if there is none.
+    """
+    nested = item.get("_embedded") if isinstance(item, dict) else None
+    lists = (nested.get(name) for name in names) if isinstance(nested, dict) else ()
+    return next((each for each in lists if isinstance(each, list)), None)
 
 
 def single(body: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_compose.streams import account, audit, billing, deployments, platform
+from tap_compose.streams import account, audit, billing, deployments, platform, recipes
 
 if TYPE_CHECKING:
     from tap_compose.streams.base import ComposeStream
@@ -29,11 +29,11 @@ STREAMS: tuple[type[ComposeStream], ...] = (
     deployments.DeploymentLogfiles,
     deployments.DeploymentPortals,
     deployments.DeploymentPortalUsers,
-    deployments.DeploymentRecipes,
+    recipes.DeploymentRecipes,
     deployments.DeploymentRoles,
     deployments.DeploymentScalings,
     deployments.DeploymentTeamRoles,
     deployments.DeploymentVersions,
     deployments.DeploymentWhitelist,
 )
-"""Every stream of the tap, in the order of the design's section 2."""
+"""Every stream of the tap, in the order of the pages that list them."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from tap_compose.api import hal
-from tap_compose.api.client import Call
 from tap_compose.api.errors import ApiError
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.columns import key, records, schema, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from tap_compose.api.client import Request
+    from tap_compose.rows.reader import RowBatch
 
 
 class Accounts(AccountStream):
@@ -23,7 +23,6 @@ class Accounts(AccountStream):
     name = "accounts"
     path = "/accounts"
     envelope = ("accounts",)
-    shared = True
     primary_keys = ("id",)
     schema = schema(
         key("id", "The account's id."),
@@ -37,9 +36,10 @@ class AccountUsers(AccountStream):
 
     name = "account_users"
     path = "/accounts/{}/users"
+    list_path = "/accounts"
     envelope = ("users",)
     primary_keys = ("account_id", "id")
-    given_columns = ("account_id",)
+    injected_columns = ("account_id",)
     schema = schema(
         key("account_id", "The account that the user belongs to."),
         key("id", "The user's id."),
@@ -47,21 +47,13 @@ class AccountUsers(AccountStream):
     )
 
     @override
-    def calls(self) -> Iterator[Call[list[Any]]]:
-        for account_id in self._account_ids:
-            yield Call(hal.url_path(self.path, account_id), self.items)
-
-    @override
-    def given(self, number: int) -> Mapping[str, Any]:
-        return {"account_id": self._account_ids[number]}
-
-    @cached_property
-    def _account_ids(self) -> list[str]:
-        ids = self.run.account_ids
+    def requests(self) -> Iterator[Request[RowBatch]]:
+        ids = self.run.account_ids()
         if isinstance(ids, ApiError):
-            self.cannot(ids)
-            return []
-        return ids
+            self.record_failure(ids)
+            return
+        for each in ids:
+            yield self.request(each, account_id=each)
 
 
 class User(AccountStream):

@@ -69,3 +69,6 @@ def record(name: str, description: str, *members: th.Property[Any]) -> th.Proper
 def records(name: str, description: str, *members: th.Property[Any]) -> th.Property[Any]:
     """A column of lists of JSON objects with known members."""
     return th.Property(name, th.ArrayType(th.ObjectType(*members)), description=description)
+
+
+DEPLOYMENT_ID = key("deployment_id", "The deployment that the row belongs to.")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from typing_extensions import override
 
 from tap_compose.api import hal
-from tap_compose.api.errors import ApiError
-from tap_compose.records import OddError, Record
 from tap_compose.streams.base import AccountStream, DeploymentStream
 from tap_compose.streams.columns import (
+    DEPLOYMENT_ID,
     boolean,
     free_form,
     integer,
@@ -26,16 +23,11 @@ from tap_compose.streams.columns import (
     texts,
     time,
 )
-from tap_compose.times import time_text, time_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from singer_sdk import typing as th
 
-    from tap_compose.rows import Row
-
-DEPLOYMENT_ID = key("deployment_id", "The deployment that the row belongs to.")
+    from tap_compose.rows.reader import Row
 
 
 def summary_columns() -> list[th.Property[Any]]:
@@ -51,19 +43,20 @@ def summary_columns() -> list[th.Property[Any]]:
     ]
 
 
+def _web_ui_url(deployment: dict[str, Any]) -> str | None:
+    return hal.link(deployment, "compose_web_ui")
+
+
 class Deployments(AccountStream):
     """All deployments of the account, whatever deployment_ids and deployment_shard say."""
 
     name = "deployments"
     path = "/deployments"
     envelope = ("deployments",)
-    shared = True
     primary_keys = ("id",)
+    is_lenient = True
+    extracted: ClassVar = {"compose_web_ui_url": _web_ui_url}
     schema = schema(*summary_columns())
-
-    @override
-    def row(self, item: Any, given: Mapping[str, Any]) -> Row:
-        return super().row(item, _with_web_ui(item, given))
 
 
 class DeploymentDetails(DeploymentStream):
@@ -71,6 +64,9 @@ class DeploymentDetails(DeploymentStream):
 
     name = "deployment_details"
     path = "/deployments/{}"
+    injected_columns = ("id",)
+    is_lenient = True
+    extracted: ClassVar = {"compose_web_ui_url": _web_ui_url}
     primary_keys = ("id",)
     schema = schema(
         *summary_columns(),
@@ -98,14 +94,10 @@ class DeploymentDetails(DeploymentStream):
     )
 
     @override
-    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row | Record]:
-        yield from self.rows(items, {"id": deployment_id})
-
-    @override
-    def row(self, item: Any, given: Mapping[str, Any]) -> Row:
-        if isinstance(item, dict) and not self.run.settings.include_connection_strings:
-            item.pop("connection_strings", None)
-        return super().row(item, _with_web_ui(item, given))
+    def columns_of(self, deployment_id: str) -> dict[str, Any]:
+        if self.run.settings.include_connection_strings:
+            return {"id": deployment_id}
+        return {"id": deployment_id, "connection_strings": None}
 
 
 class DeploymentAddons(DeploymentStream):
@@ -114,7 +106,7 @@ class DeploymentAddons(DeploymentStream):
     name = "deployment_addons"
     path = "/deployments/{}/addons"
     envelope = ("addons",)
-    also_bare = True
+    envelope_optional = True
     primary_keys = ("deployment_id", "name")
     schema = schema(
         DEPLOYMENT_ID,
@@ -123,13 +115,18 @@ class DeploymentAddons(DeploymentStream):
     )
 
 
+def _digest(alert: Row) -> str:
+    parts = [alert[name] for name in ("deployment_id", "capsule_id", "name", "message")]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
 class DeploymentAlerts(DeploymentStream):
     """The alerts that are raised on a deployment now; a healthy one has none."""
 
     name = "deployment_alerts"
     path = "/deployments/{}/alerts"
-    envelope = ("alerts",)
-    shared = True
+    is_lenient = True
+    derived: ClassVar = {"id": _digest}
     primary_keys = ("id",)
     schema = schema(
         key(
@@ -145,23 +142,12 @@ class DeploymentAlerts(DeploymentStream):
         text("summary", "State of the deployment as a whole."),
     )
 
+    @classmethod
     @override
-    def items(self, body: bytes) -> list[Any]:
-        content = hal.decode(body)
-        alerts = hal.embedded(content, *self.envelope)
-        return [{"summary": content.get("summary")}, *alerts]
-
-    @override
-    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row | Record]:
-        summary, *alerts = items
-        yield from self.rows(alerts, {"deployment_id": deployment_id, **summary})
-
-    @override
-    def row(self, item: Any, given: Mapping[str, Any]) -> Row:
-        row = super().row(item, {**given, "id": "-"})
-        parts = [row[name] for name in ("deployment_id", "capsule_id", "name", "message")]
-        row["id"] = hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
-        return row
+    def unwrap(cls, content: Any) -> list[Any]:
+        summary = {"summary": content.get("summary")} if isinstance(content, dict) else {}
+        alerts = hal.embedded(content, "alerts")
+        return [{**each, **summary} if isinstance(each, dict) else each for each in alerts]
 
 
 class DeploymentHealth(DeploymentStream):
@@ -169,7 +155,7 @@ class DeploymentHealth(DeploymentStream):
 
     name = "deployment_health"
     path = "/deployments/{}/alerts"
-    shared = True
+    is_lenient = True
     primary_keys = ("deployment_id",)
     schema = schema(
         DEPLOYMENT_ID,
@@ -177,11 +163,11 @@ class DeploymentHealth(DeploymentStream):
         integer("alert_count", "How many alerts are raised on it."),
     )
 
+    @classmethod
     @override
-    def items(self, body: bytes) -> list[Any]:
-        content = hal.decode(body)
-        alerts = hal.embedded(content, "alerts")
-        return [{"summary": content.get("summary"), "alert_count": len(alerts)}]
+    def unwrap(cls, content: Any) -> list[Any]:
+        count = len(hal.embedded(content, "alerts"))
+        return [{"summary": content.get("summary"), "alert_count": count}]
 
 
 class DeploymentBackups(DeploymentStream):
@@ -191,7 +177,7 @@ class DeploymentBackups(DeploymentStream):
     path = "/deployments/{}/backups"
     envelope = ("backups",)
     primary_keys = ("id",)
-    also: ClassVar = {"id": ("_id",)}
+    aliases: ClassVar = {"id": ("_id",)}
     schema = schema(
         key("id", "The backup's id."),
         DEPLOYMENT_ID,
@@ -211,7 +197,7 @@ class DeploymentLogfiles(DeploymentStream):
     path = "/deployments/{}/logfiles"
     envelope = ("logfiles", "logfile")
     primary_keys = ("id",)
-    also: ClassVar = {"date": ("created_at",)}
+    aliases: ClassVar = {"date": ("created_at",)}
     schema = schema(
         key("id", "The log file's id."),
         DEPLOYMENT_ID,
@@ -256,107 +242,6 @@ class DeploymentPortalUsers(DeploymentStream):
         key("name", "The portal user's name. May be personal."),
         text("id", "The portal user's id, where there is one."),
     )
-
-
-class DeploymentRecipes(DeploymentStream):
-    """Everything that was ever done to a deployment, sub-recipes as rows of their own."""
-
-    name = "deployment_recipes"
-    path = "/deployments/{}/recipes"
-    envelope = ("recipes",)
-    primary_keys = ("id",)
-    replication_key = "updated_at"
-    nested = True
-    also: ClassVar = {"status_detail": ("status_details",)}
-    schema = schema(
-        key("id", "The recipe's id."),
-        text("account_id", "The account on whose behalf it runs."),
-        DEPLOYMENT_ID,
-        text("parent_id", "The recipe that this one is a part of; null for a whole one."),
-        text("name", "What it does, in words."),
-        text("template", "What it does, as Compose calls it."),
-        text("status", "running, waiting, complete or failed."),
-        text("status_detail", "How far it is, in words."),
-        text("source", "What asked for it, such as customer_api."),
-        text("source_user", "The user who asked for it. Personal."),
-        text("source_reason", "Why it was asked for."),
-        text("source_ip", "Where it was asked for. Personal."),
-        time("created_at", "When it was created."),
-        time("updated_at", "When it last changed."),
-        integer("operations_complete", "How many of its steps are done."),
-        integer("operations_total", "How many steps it has."),
-    )
-
-    @cached_property
-    def _bookmarks(self) -> dict[str, dict[str, Any]]:
-        """The state of each deployment, by its id; found once, not once per record."""
-        if self.stream_state.pop("replication_key_value", None):
-            # It would lose the older recipes of a deployment that becomes readable later.
-            self.logger.warning("a bookmark for all of %s at once is not used", self.name)
-            self.stream_state.pop("replication_key", None)
-        partitions = self.stream_state.setdefault("partitions", [])
-        known = self.run.all_deployment_ids
-        if not isinstance(known, ApiError):  # what is gone needs no bookmark
-            alive = set(known)
-            partitions[:] = [
-                each for each in partitions if each["context"].get("deployment_id") in alive
-            ]
-        return {each["context"]["deployment_id"]: each for each in partitions}
-
-    @override
-    def items(self, body: bytes) -> list[Any]:
-        if self.reader is not None:
-            try:
-                return _with_parts(self.reader.read(body), self.reader.parts)
-            except OddError:
-                pass
-        return _with_parts(self.objects(body), _parts_of)
-
-    @override
-    def deployment_rows(self, items: list[Any], deployment_id: str) -> Iterator[Row | Record]:
-        is_incremental = self.replication_method == "INCREMENTAL"
-        since = self._since(deployment_id) if is_incremental else self.run.settings.start_date
-        newest = ""
-        for row in self.rows(items, {"deployment_id": deployment_id}):
-            updated_at = row["updated_at"]
-            if updated_at is None or since is None or updated_at >= since:
-                yield row
-            newest = max(newest, updated_at or "")
-        if is_incremental:
-            self._move_bookmark(deployment_id, newest)
-
-    @override
-    def rows(self, items: Iterable[Any], given: Mapping[str, Any]) -> Iterator[Row | Record]:
-        """Of two copies the later one counts, and what is known of its parent stays."""
-        found: dict[str, Row | Record] = {}
-        for row in self.made_rows(items, given):
-            other = found.get(row["id"])
-            if other is not None:
-                row["parent_id"] = other["parent_id"] = other["parent_id"] or row["parent_id"]
-                if (row["updated_at"] or "") <= (other["updated_at"] or ""):
-                    continue
-            found[row["id"]] = row
-        yield from found.values()
-
-    def _since(self, deployment_id: str) -> str | None:
-        """The time from which on a deployment's recipes are wanted; None for all of them."""
-        start_date = self.run.settings.start_date
-        state = self._bookmarks.get(deployment_id, {})
-        bookmark = self.bookmark_in(state, f"{self.name} of deployment {deployment_id}")
-        if bookmark is None:
-            return start_date
-        lookback = timedelta(seconds=self.run.settings.lookback_seconds)
-        since = time_text(time_value(bookmark) - lookback)
-        return max(since, start_date or since)
-
-    def _move_bookmark(self, deployment_id: str, newest: str) -> None:
-        newest = min(newest, self.run.started)
-        state = self._bookmarks.get(deployment_id)
-        if state is None:
-            state = {"context": {"deployment_id": deployment_id}}
-        if self.move_bookmark(state, newest) and deployment_id not in self._bookmarks:
-            self._bookmarks[deployment_id] = state
-            self.stream_state["partitions"].append(state)
 
 
 class DeploymentRoles(DeploymentStream):
@@ -451,33 +336,3 @@ class DeploymentWhitelist(DeploymentStream):
         text("description", "What the entry is for."),
         text("ip", "The address or network, as CIDR. Infrastructure."),
     )
-
-
-def _with_parts(recipes: list[Any], parts_of: Callable[[Any], list[Any]]) -> list[Any]:
-    """Put the parts of each recipe behind it, with their parent's id if they have none."""
-    flat: list[Any] = []
-    pending = recipes[::-1]
-    while pending:
-        recipe = pending.pop()
-        flat.append(recipe)
-        parts = parts_of(recipe)
-        for part in parts:
-            if isinstance(part, (dict, Record)) and not _parent_of(part):
-                part["parent_id"] = recipe["id"] if isinstance(recipe, Record) else recipe.get("id")
-        pending += parts[::-1]
-    return flat
-
-
-def _parent_of(recipe: Any) -> Any:
-    return recipe["parent_id"] if isinstance(recipe, Record) else recipe.get("parent_id")
-
-
-def _parts_of(recipe: Any) -> list[Any]:
-    nested = recipe.get("_embedded") if isinstance(recipe, dict) else None
-    parts = nested.get("recipes") if isinstance(nested, dict) else None
-    return parts if isinstance(parts, list) else []
-
-
-def _with_web_ui(item: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    url = hal.link(item, "compose_web_ui") if isinstance(item, dict) else None
-    return {**given, "compose_web_ui_url": url}

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
+from tap_compose.api import hal
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.columns import boolean, key, records, schema, text, texts, time
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from tap_compose.rows import Row
 
 
 class Clusters(AccountStream):
@@ -43,7 +39,8 @@ class Databases(AccountStream):
     name = "databases"
     path = "/databases"
     envelope = ("applications",)
-    shared = True
+    is_lenient = True
+    extracted: ClassVar = {"versions": lambda application: hal.parts(application, "versions")}
     primary_keys = ("type",)
     schema = schema(
         key("type", "Type of database, such as postgresql."),
@@ -59,19 +56,13 @@ class Databases(AccountStream):
         ),
     )
 
-    @override
-    def row(self, item: Any, given: Mapping[str, Any]) -> Row:
-        versions = versions_of(item)
-        return super().row(item, given if versions is None else {**given, "versions": versions})
-
 
 class DatabaseVersions(AccountStream):
     """The versions of the databases on offer, one row each; the same answer as databases."""
 
     name = "database_versions"
     path = "/databases"
-    envelope = ("applications",)
-    shared = True
+    is_lenient = True
     primary_keys = ("application", "version")
     schema = schema(
         key("application", "Type of database, such as postgresql."),
@@ -80,31 +71,16 @@ class DatabaseVersions(AccountStream):
         boolean("preferred", "Whether new deployments should take this version."),
     )
 
+    @classmethod
     @override
-    def items(self, body: bytes) -> list[Any]:
-        return list(self._versions(self.objects(body)))
-
-    @staticmethod
-    def _versions(applications: list[Any]) -> Iterator[Any]:
-        for application in applications:
-            for version in versions_of(application) or []:
+    def unwrap(cls, content: Any) -> list[Any]:
+        rows: list[Any] = []
+        for application in hal.embedded(content, "applications"):
+            for version in hal.parts(application, "versions") or []:
                 if isinstance(version, dict) and version.get("application") is None:
                     version["application"] = application.get("type")
-                yield version
-
-
-def versions_of(application: Any) -> list[Any] | None:
-    """Take the versions out of an entry of ``/databases``.
-
-    Args:
-        application: The entry.
-
-    Returns:
-        The list in its ``_embedded``, or None if it has none.
-    """
-    nested = application.get("_embedded") if isinstance(application, dict) else None
-    versions = nested.get("versions") if isinstance(nested, dict) else None
-    return versions if isinstance(versions, list) else None
+                rows.append(version)
+        return rows
 
 
 class Datacenters(AccountStream):

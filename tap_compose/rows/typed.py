@@ -1,10 +1,8 @@
-"""The fast way from a body to rows: typed records, decoded in one step where nothing is odd.
+"""The fast way from a body to rows: all of it decoded and checked in one step.
 
-``RowMaker`` takes whatever comes and makes the best of it, value by value. Nearly every body
-is as the contract says, though, and then a decoder that was made once per run from the
-stream's schema checks and reads all of it at once. At the first oddity (an undocumented field,
-a number as text, a missing id, a time that is none) the whole body is left to ``RowMaker``, so
-what goes out is the same either way.
+Nearly every body is as documented. For those a decoder is built once per run from the stream's
+schema. At anything unexpected (an undocumented field, a number as text, a missing id, a value
+that is no time) the whole body is left to ``RowBuilder``, so what goes out is the same.
 """
 
 from __future__ import annotations
@@ -20,34 +18,39 @@ from tap_compose.times import canonical_time, is_canonical
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MOST_ODDITIES = 3
-"""After so many odd bodies in a row a stream is taken to be odd, and not tried any more."""
+_MOST_UNEXPECTED = 3
+"""After so many unexpected bodies in a row the stream is left to ``RowBuilder`` for good."""
 
 _INTEGER = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
-class Record(msgspec.Struct):
-    """A row that was decoded in one step; columns are read and set as in a dictionary."""
+class TypedRow(msgspec.Struct):
+    """A row that was decoded in one step; its columns are used as a dictionary's."""
 
     __getitem__ = object.__getattribute__
     __setitem__ = msgspec.Struct.__setattr__
 
+    def __delitem__(self, name: str) -> None:
+        """Leave a column out."""
+        self[name] = UNSET
 
-class OddError(Exception):
-    """A body, or a part of one, that is left to ``RowMaker``."""
+    def keys(self) -> list[str]:
+        """Return the names of the columns that the row has."""
+        return [name for name in self.__struct_fields__ if self[name] is not UNSET]
 
 
-class RecordReader:
-    """Reads bodies of one stream into records.
+class UnexpectedShapeError(Exception):
+    """A body, or a part of one, that is left to ``RowBuilder``."""
+
+
+class TypedReader:
+    """Reads bodies of one stream into typed rows.
 
     Args:
-        schema: The stream's JSON Schema.
+        schema: The stream's JSON Schema; it has no column of type number.
         keys: The key properties that the bodies must bring.
         envelope: The name of the list in ``_embedded``; None if the body is one bare object.
-        nested: Whether the objects may hold such a list of their own, see ``parts``.
-
-    Raises:
-        OddError: If the schema has a column that no typed decoder reads exactly.
+        has_parts: Whether the objects may hold such a list themselves, see ``parts_of``.
     """
 
     def __init__(
@@ -56,68 +59,68 @@ class RecordReader:
         keys: Sequence[str],
         envelope: str | None,
         *,
-        nested: bool = False,
+        has_parts: bool = False,
     ) -> None:
         columns = schema["properties"]
         fields: list[tuple[str, Any, Any]] = [
             (name, _type_of(column) | None, None) for name, column in columns.items()
         ]
         fields.append(("_links", msgspec.Raw | UnsetType, UNSET))
-        if nested and envelope is not None:
+        if has_parts and envelope is not None:
             inside = msgspec.defstruct("Inside", [(envelope, list[msgspec.Raw], [])])
             fields.append(("_embedded", inside | UnsetType, UNSET))
-        record = msgspec.defstruct("Row", fields, bases=(Record,), forbid_unknown_fields=True)
-        body: Any = record
+        row = msgspec.defstruct("Row", fields, bases=(TypedRow,), forbid_unknown_fields=True)
+        body: Any = row
         if envelope is not None:
-            entries = msgspec.defstruct("Embedded", [(envelope, list[record])])  # type: ignore[valid-type]
+            entries = msgspec.defstruct("Embedded", [(envelope, list[row])])  # type: ignore[valid-type]
             body = msgspec.defstruct("Body", [("_embedded", entries)])
-            self._decode_part = msgspec.json.Decoder(record, float_hook=Decimal).decode
+            self._decode_part = msgspec.json.Decoder(row, float_hook=Decimal).decode
         self._decode = msgspec.json.Decoder(body, float_hook=Decimal).decode
         self._envelope = envelope
         self._times = [name for name in columns if columns[name].get("format") == "date-time"]
         self._keys = keys
-        self._oddities = 0
+        self._unexpected = 0
 
-    def read(self, body: bytes) -> list[Record]:
+    def read(self, body: bytes) -> list[TypedRow]:
         """Read a body.
 
         Args:
-            body: The bytes of an answer.
+            body: The bytes of a response.
 
         Returns:
-            The records, their times in the canonical spelling.
+            The rows, their times in the canonical spelling.
 
         Raises:
-            OddError: If something about the body is odd.
+            UnexpectedShapeError: If something about the body is unexpected.
         """
-        if self._oddities >= _MOST_ODDITIES:
-            raise OddError
+        if self._unexpected >= _MOST_UNEXPECTED:
+            raise UnexpectedShapeError
         try:
             content = self._decode(body)
-            records: list[Record] = (
+            rows: list[TypedRow] = (
                 [content] if self._envelope is None else getattr(content._embedded, self._envelope)  # noqa: SLF001
             )
-            self._check(records)
+            self._check(rows)
         except (ValueError, RecursionError):
-            self._oddities += 1
-            raise OddError from None
-        self._oddities = 0
-        return records
+            self._unexpected += 1
+            raise UnexpectedShapeError from None
+        self._unexpected = 0
+        return rows
 
-    def parts(self, record: Record) -> list[Record]:
-        """Read what a record holds in an ``_embedded`` of its own.
+    def parts_of(self, row: TypedRow) -> list[TypedRow]:
+        """Read what a row holds in its own ``_embedded``.
 
         Args:
-            record: A record that ``read`` or this made.
+            row: A row that ``read`` or this made.
 
         Returns:
-            The records in it, which it holds no longer.
+            The rows in it, which it holds no longer.
 
         Raises:
-            OddError: If something about them is odd.
+            UnexpectedShapeError: If something about them is unexpected.
         """
-        inside = record["_embedded"]
-        record["_embedded"] = UNSET
+        inside = row["_embedded"]
+        row["_embedded"] = UNSET
         raw = getattr(inside, str(self._envelope)) if inside is not UNSET else None
         if not raw:
             return []
@@ -125,21 +128,21 @@ class RecordReader:
             parts: list[Any] = [self._decode_part(each) for each in raw]
             self._check(parts)
         except (ValueError, RecursionError):
-            raise OddError from None
+            raise UnexpectedShapeError from None
         return parts
 
-    def _check(self, records: list[Record]) -> None:
+    def _check(self, rows: list[TypedRow]) -> None:
         for name in self._keys:
-            for record in records:
-                if not record[name]:
+            for row in rows:
+                if not row[name]:
                     raise ValueError(name)
         for name in self._times:
-            for record in records:
-                value = record[name]
+            for row in rows:
+                value = row[name]
                 if value is not None and not is_canonical(value):
-                    record[name] = canonical_time(value)
-        for record in records:
-            record["_links"] = UNSET
+                    row[name] = canonical_time(value)
+        for row in rows:
+            row["_links"] = UNSET
 
 
 def _type_of(schema: dict[str, Any]) -> Any:
@@ -153,7 +156,5 @@ def _type_of(schema: dict[str, Any]) -> Any:
         return msgspec.defstruct(
             "Part", [(name, _type_of(each) | None, None) for name, each in members]
         )
-    if "number" in types:
-        raise OddError("numbers are read exactly one by one")
     kinds: dict[str, Any] = {"integer": _INTEGER, "boolean": bool, "string": str}
     return next(kinds[each] for each in types if each in kinds)

@@ -1,8 +1,7 @@
-"""Rows: what a stream's schema makes of an object of the API (design, section 2).
+"""Values: what a column's schema makes of a value of the API.
 
-A row has every column of its stream, null where the API says nothing. A value that does not
-fit its column becomes null with a warning; a field that nobody documented is reported. Nothing
-is dropped without a word, and no value can make a row that its own SCHEMA would refuse.
+A value that does not fit its column becomes null with a warning. No value can make a row that
+its own SCHEMA would refuse.
 """
 
 from __future__ import annotations
@@ -16,98 +15,19 @@ import msgspec
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
-Row: TypeAlias = dict[str, Any]
 Converter: TypeAlias = "Callable[[Any, list[str]], Any]"
-"""From a value that is not None to one that fits a schema; a value that cannot be made to fit
-becomes None, and a word on what it was is added to the list."""
+"""From a value that is not None to one that fits a schema. A value that cannot be made to fit
+becomes None, and what it was is added to the list."""
 
-_NOT_FIELDS = frozenset({"_links", "_embedded", "_id"})
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _LARGEST = Decimal("1.7976931348623157E+308")
 """A larger number is infinite for every reader that takes JSON numbers for doubles."""
 
 
-class MissingKeyError(ValueError):
-    """An object without the id that its row would be known by."""
-
-
-class RowMaker:
-    """Makes rows of one stream.
-
-    Args:
-        schema: The stream's JSON Schema.
-        keys: The stream's key properties.
-        also: Other names under which the API writes a field, by column.
-        logger: Says what did not fit, once for each field.
-    """
-
-    def __init__(
-        self,
-        schema: dict[str, Any],
-        keys: Sequence[str],
-        *,
-        also: Mapping[str, Sequence[str]],
-        logger: logging.Logger | logging.LoggerAdapter[Any],
-    ) -> None:
-        self._columns = [
-            (name, converter(column), also.get(name, ()))
-            for name, column in schema["properties"].items()
-        ]
-        self._keys = keys
-        self._known = _NOT_FIELDS.union(schema["properties"], *also.values())
-        self._logger = logger
-        self._said: set[tuple[str, str]] = set()
-
-    def row(self, item: Any, given: Mapping[str, Any]) -> Row:
-        """Make a row.
-
-        Args:
-            item: An object of the API.
-            given: Columns that the body lacks or that the tap knows better.
-
-        Returns:
-            The row, every column present.
-
-        Raises:
-            MissingKeyError: If the item has no id.
-        """
-        if not isinstance(item, dict):
-            raise MissingKeyError("an entry that is no object")
-        for name in item.keys() - self._known:
-            self._say_once(name, "is not documented and not replicated")
-        row: Row = {}
-        problems: list[str] = []
-        for name, convert, others in self._columns:
-            value = given[name] if name in given else item.get(name)
-            if value is None:
-                value = next((item[other] for other in others if item.get(other) is not None), None)
-            row[name] = None if value is None else convert(value, problems)
-            if problems:
-                self._say_once(name, f"holds {problems[0]}, taken as null")
-                problems.clear()
-        self._complete_key(row)
-        return row
-
-    def _complete_key(self, row: Row) -> None:
-        for name in self._keys:
-            if row[name] is None:
-                if name == "id" or len(self._keys) == 1:
-                    raise MissingKeyError(f"a row without its {name}")
-                row[name] = ""
-            elif row[name] == "" and name == "id":
-                raise MissingKeyError(f"a row without its {name}")
-
-    def _say_once(self, name: str, what: str) -> None:
-        if (name, what) not in self._said:
-            self._said.add((name, what))
-            self._logger.warning("field %s %s", name, what)
-
-
 def converter(schema: dict[str, Any]) -> Converter:
-    """Choose how values become what a JSON Schema wants.
+    """Return what makes values fit a JSON Schema.
 
     Args:
         schema: The schema of a column or of a part of one.
@@ -184,7 +104,7 @@ def _free_form(value: Any, problems: list[str]) -> dict[str, Any] | None:
 
 def _array_of(convert: Converter, *, of_text: bool) -> Converter:
     def array(value: Any, problems: list[str]) -> list[Any] | None:
-        if of_text and isinstance(value, str):  # a single string on old answers
+        if of_text and isinstance(value, str):  # a single string in old responses
             return [value]
         if not isinstance(value, list):
             problems.append("what is no list")
@@ -196,7 +116,7 @@ def _array_of(convert: Converter, *, of_text: bool) -> Converter:
 
 
 def _object_of(columns: dict[str, Converter]) -> Converter:
-    def row(value: Any, problems: list[str]) -> Row | None:
+    def row(value: Any, problems: list[str]) -> dict[str, Any] | None:
         if not isinstance(value, dict):
             problems.append("what is no object")
             return None

@@ -1,0 +1,128 @@
+"""Tell a dead token from a refused resource, and a dead API from a request that failed."""
+
+from __future__ import annotations
+
+import itertools
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tap_compose.api.errors import (
+    ApiError,
+    DeniedError,
+    RejectedError,
+    RunEndingError,
+    TokenRejectedError,
+    TransientError,
+    UnauthorizedError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_compose.api.pacing import RetryPolicy
+    from tap_compose.api.scheduler import PendingRequest
+
+_PROBE_PATH = "/accounts"
+"""The one resource that every live token may read."""
+
+
+class Liveness:
+    """What is known of the token and of the API's address.
+
+    Args:
+        base_url: Base URL without a slash at its end.
+        send: Sends a request to a URL once.
+        retries: How often a probe is sent again.
+        silent_failures: Requests in a row that may fail without any response before a probe.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        send: Callable[[str], bytes | ApiError],
+        retries: RetryPolicy,
+        silent_failures: int,
+    ) -> None:
+        self._probe_url = f"{base_url}{_PROBE_PATH}"
+        self._address = urlsplit(base_url).netloc
+        self._send = send
+        self._retries = retries
+        self._most_silent_failures = silent_failures
+        self._silent_failures = 0
+        self._has_responded = False
+        self._probe_ended = 0.0
+        self._probe_error: ApiError | None = None
+
+    def note_response(self) -> None:
+        """Take note that the API responded; called by the worker threads."""
+        self._has_responded = True
+        self._silent_failures = 0
+
+    def judge(self, pending: PendingRequest, error: ApiError) -> ApiError:
+        """Find out what the failure of a request means to the run.
+
+        Args:
+            pending: The request.
+            error: Its outcome.
+
+        Returns:
+            The error; a 401 became one that says whether the token is alive.
+
+        Raises:
+            RunEndingError: If no further request makes sense.
+        """
+        if isinstance(error, UnauthorizedError):
+            error = self._judge_refusal(pending, error)
+        if isinstance(error, RunEndingError):
+            raise error
+        if error.status is None:
+            self._check_silence(error)
+        return error
+
+    def _judge_refusal(self, pending: PendingRequest, refusal: UnauthorizedError) -> ApiError:
+        if pending.name == _PROBE_PATH:
+            return _token_rejected(refusal)
+        if pending.started > self._probe_ended:
+            self._probe_error = self._probe()
+            self._probe_ended = monotonic()
+        if isinstance(self._probe_error, UnauthorizedError):
+            return _token_rejected(refusal)
+        if isinstance(self._probe_error, TransientError):
+            return RejectedError(
+                f"{refusal}; could not check whether the token works: {self._probe_error}",
+                status=refusal.status,
+            )
+        return DeniedError(str(refusal), status=refusal.status)
+
+    def _check_silence(self, error: ApiError) -> None:
+        """Raise if nothing has ever responded, or nothing does any more."""
+        self._silent_failures += 1
+        if not self._has_responded or (
+            self._silent_failures >= self._most_silent_failures and self._is_silent()
+        ):
+            raise UnreachableError(
+                f"{error}; nothing answers at {self._address}: check api_url and the network"
+            ) from error
+
+    def _is_silent(self) -> bool:
+        problem = self._probe()
+        return problem is not None and problem.status is None
+
+    def _probe(self) -> ApiError | None:
+        """Send a probe in this thread: it must not wait for the requests that are queued."""
+        for tries in itertools.count(1):
+            outcome = self._send(self._probe_url)
+            if not isinstance(outcome, TransientError) or not self._retries.allows_retry(tries):
+                break
+            sleep(self._retries.log_retry(_PROBE_PATH, tries, outcome))
+        return outcome if isinstance(outcome, ApiError) else None
+
+
+def _token_rejected(refusal: UnauthorizedError) -> TokenRejectedError:
+    return TokenRejectedError(
+        f"the API refuses this api_token ({refusal}): it was mistyped or revoked; make a new one "
+        "in the Compose console under Account > API Tokens",
+        status=refusal.status,
+    )

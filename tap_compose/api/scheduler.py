@@ -1,0 +1,340 @@
+"""Send many requests: a limited number at once, and again those that may pass.
+
+Worker threads send and retry; their caller waits for final outcomes. The number of requests in
+flight adapts: it grows by one per round of responses up to ``max_concurrency``, and is halved
+when one fails and may pass. ``Retry-After`` pauses all of them.
+"""
+
+from __future__ import annotations
+
+import _thread
+import heapq
+import itertools
+import threading
+from dataclasses import dataclass
+from enum import Enum, auto
+from queue import SimpleQueue
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from tap_compose.api.errors import TransientError
+from tap_compose.api.pacing import AdaptiveLimit, RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_compose.api.errors import ApiError
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What no user sets, and tests do.
+
+    Attributes:
+        longest_backoff: Seconds before a retry at most, unless ``Retry-After`` asks for more.
+        silent_failures: Requests in a row that may fail without any response before the API is
+            probed.
+    """
+
+    longest_backoff: float = 60.0
+    silent_failures: int = 8
+
+
+class RequestState(Enum):
+    """The life of a request."""
+
+    WAITING = auto()
+    """For its time, or for a free slot."""
+
+    IN_FLIGHT = auto()
+    """A worker sends it, and again if need be."""
+
+    DONE = auto()
+    """Its outcome is there."""
+
+    CANCELLED = auto()
+    """Nobody wants the outcome; there will be none."""
+
+
+@dataclass(eq=False)
+class PendingRequest:
+    """A request on its way to its outcome.
+
+    Attributes:
+        url: The whole URL.
+        name: What it is called in logs.
+        state: Where it is in its life.
+        outcome: The body, or why there is none; only once it is done.
+        tries: How often it was sent.
+        started: When it was last sent, by the monotonic clock.
+        ended: When that came to an end.
+    """
+
+    url: str
+    name: str
+    state: RequestState = RequestState.WAITING
+    outcome: bytes | ApiError | None = None
+    tries: int = 0
+    started: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the outcome is there."""
+        return self.state is RequestState.DONE
+
+
+class _Queue:
+    """Requests that wait, those whose time comes first in front."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, PendingRequest]] = []
+        self._order = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def push(self, due: float, pending: PendingRequest) -> None:
+        heapq.heappush(self._heap, (due, next(self._order), pending))
+
+    def first(self) -> tuple[float, PendingRequest] | None:
+        """Return when the first request is due, and the request."""
+        while self._heap:
+            due, _, pending = self._heap[0]
+            if pending.state is not RequestState.CANCELLED:
+                return due, pending
+            heapq.heappop(self._heap)
+        return None
+
+    def pop(self) -> None:
+        heapq.heappop(self._heap)
+
+    def cancel_all(self) -> None:
+        for _, _, pending in self._heap:
+            pending.state = RequestState.CANCELLED
+        self._heap.clear()
+
+
+class RequestScheduler:
+    """Threads that send requests, at most ``limit`` at once, none before its time.
+
+    Args:
+        send: Sends a request to a URL once; called from several threads.
+        max_concurrency: Most requests in flight at once.
+        max_retries: Further tries of a request after the first.
+        tuning: How long retries wait.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[str], bytes | ApiError],
+        *,
+        max_concurrency: int,
+        max_retries: int,
+        tuning: Tuning,
+    ) -> None:
+        self._send = send
+        self._max_concurrency = max_concurrency
+        self._limit = AdaptiveLimit(max_concurrency)
+        self._retries = RetryPolicy(max_retries, tuning.longest_backoff)
+
+        # An RLock: where a signal handler raises while its thread holds it, close() still passes.
+        self._lock = threading.RLock()
+        self._workers = threading.Condition(self._lock)
+        self._callers: dict[SimpleQueue[None], tuple[PendingRequest, ...]] = {}
+
+        self._queue = _Queue()
+        self._in_flight: dict[PendingRequest, None] = {}  # the oldest first
+        self._threads = 0
+        self._sent = 0
+        self._bug: Exception | None = None
+        self._is_closed = False
+
+    @property
+    def requests_sent(self) -> int:
+        """How many requests the workers have sent so far, retries included."""
+        return self._sent
+
+    @property
+    def limit(self) -> int:
+        """Most requests in flight at once at the moment."""
+        return self._limit.value
+
+    @property
+    def waiting_for(self) -> str:
+        """What holds up the next outcome, in words; empty if nothing is to be sent."""
+        with self._lock:
+            now = monotonic()
+            if self._in_flight:
+                oldest = next(iter(self._in_flight))
+                more = len(self._in_flight) - 1
+                others = f" and {more} more" if more else ""
+                return f"GET {oldest.name}{others}, for {now - oldest.started:.0f} s"
+            first = self._queue.first()
+            if first is None:
+                return ""
+            pause = self._limit.paused_until - now
+            if pause > 0:
+                return f"the end of a pause that the API asked for, in {pause:.0f} s"
+            due, pending = first
+            return f"GET {pending.name} to be tried again, in {max(due - now, 0):.0f} s"
+
+    def submit(self, pending: PendingRequest) -> None:
+        """Send a request as soon as there is a free slot.
+
+        Args:
+            pending: The request.
+        """
+        self._enqueue(pending, 0.0)
+
+    def retry(self, pending: PendingRequest, problem: TransientError) -> bool:
+        """Send a request again although its outcome is there: the body is of no use.
+
+        Args:
+            pending: A request that is done.
+            problem: What is wrong with the body.
+
+        Returns:
+            False if its tries are used up; it stays as it is then.
+        """
+        if not self._retries.allows_retry(pending.tries):
+            return False
+        self._enqueue(pending, self._retries.log_retry(pending.name, pending.tries, problem))
+        return True
+
+    def wait(self, *pending: PendingRequest) -> None:
+        """Block until one of several requests is done.
+
+        Args:
+            pending: Requests that were submitted.
+
+        Raises:
+            RuntimeError: If the scheduler is closed before one of them is done.
+            Exception: Whatever a worker did not expect.
+        """
+        # Not a Condition: with one, an exception that a signal handler raises in the wrong
+        # microsecond is lost. And only who waits for a request is woken when it is done.
+        wake: SimpleQueue[None] = SimpleQueue()
+        try:
+            with self._lock:
+                self._callers[wake] = pending
+                if self._is_over or any(each.is_done for each in pending):
+                    wake.put(None)
+            wake.get()
+        finally:
+            with self._lock:
+                self._callers.pop(wake, None)
+        if self._bug is not None:
+            raise self._bug
+        if not any(each.is_done for each in pending):
+            raise RuntimeError("closed while a request was waited for")
+
+    def cancel(self, pending: PendingRequest) -> None:
+        """Forget a request; if it is in flight, its response is ignored.
+
+        Args:
+            pending: The request.
+        """
+        with self._lock:
+            pending.state = RequestState.CANCELLED
+            pending.outcome = None
+
+    def close(self) -> None:
+        """Send no further request; those in flight are not waited for."""
+        with self._lock:
+            self._is_closed = True
+            self._queue.cancel_all()
+            self._wake_everybody()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closed or self._bug is not None
+
+    def _wake_everybody(self) -> None:
+        self._workers.notify_all()
+        for wake in self._callers:
+            wake.put(None)
+
+    def _enqueue(self, pending: PendingRequest, wait: float) -> None:
+        with self._lock:
+            if self._is_closed or pending.state is RequestState.CANCELLED:
+                pending.state = RequestState.CANCELLED
+                return
+            pending.state = RequestState.WAITING
+            pending.outcome = None
+            self._queue.push(monotonic() + wait if wait else 0.0, pending)
+            if self._threads < min(self._max_concurrency, len(self._in_flight) + len(self._queue)):
+                self._threads += 1
+                # Not threading.Thread: if a signal handler raises within its start(), the
+                # thread dies with a traceback on stderr.
+                _thread.start_new_thread(self._work, ())
+            elif self._has_free_slot:
+                self._workers.notify()
+
+    @property
+    def _has_free_slot(self) -> bool:
+        return len(self._in_flight) < self._limit.value
+
+    def _work(self) -> None:
+        while self._send_next():
+            pass
+
+    def _send_next(self) -> bool:
+        """Wait for a request and send it; a function, so that an idle worker holds no body."""
+        pending = self._take()
+        if pending is None:
+            return False
+        try:
+            outcome = self._send(pending.url)
+            self._finish(pending, outcome)
+        except Exception as bug:  # noqa: BLE001  # raised again in wait()
+            with self._lock:
+                self._bug = bug
+                self._wake_everybody()
+            return False
+        return True
+
+    def _take(self) -> PendingRequest | None:
+        """Wait for the next request that may be sent; None if there will be no more."""
+        with self._lock:
+            while not self._is_over:
+                wait = None
+                first = self._queue.first()
+                if first is not None and self._has_free_slot:
+                    due, pending = first
+                    now = monotonic()
+                    wait = max(due, self._limit.paused_until) - now
+                    if wait <= 0:
+                        self._queue.pop()
+                        pending.state = RequestState.IN_FLIGHT
+                        pending.tries += 1
+                        pending.started = now
+                        self._in_flight[pending] = None
+                        self._sent += 1
+                        if self._queue and self._has_free_slot:
+                            self._workers.notify()  # one at a time, each wakes the next
+                        return pending
+                self._workers.wait(wait)
+        return None
+
+    def _finish(self, pending: PendingRequest, outcome: bytes | ApiError) -> None:
+        """Take note of the outcome of a try."""
+        with self._lock:
+            pending.ended = monotonic()
+            del self._in_flight[pending]
+            self._limit.adapt(outcome, pending.started, pending.ended)
+            if self._is_closed:
+                pending.state = RequestState.CANCELLED
+            if pending.state is RequestState.CANCELLED:
+                return
+            if not isinstance(outcome, TransientError) or not self._retries.allows_retry(
+                pending.tries
+            ):
+                pending.outcome = outcome
+                pending.state = RequestState.DONE
+                for wake, awaited in self._callers.items():
+                    if pending in awaited:
+                        wake.put(None)
+                return
+        # Not under the lock: logging may block.
+        self._enqueue(pending, self._retries.log_retry(pending.name, pending.tries, outcome))

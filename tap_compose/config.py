@@ -1,0 +1,133 @@
+"""The config as a user gives it: from the environment, and checked against the schema."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, cast
+
+import dotenv
+import msgspec
+from singer_sdk.plugin_base import JSONSchemaValidator
+
+from tap_compose.settings import SETTINGS_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jsonschema.exceptions import ValidationError
+
+ENVIRONMENT_PREFIX = "TAP_COMPOSE_"
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+
+
+def problems_of(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    """Check a config against a JSON Schema.
+
+    Args:
+        config: The settings by name; missing ones are filled with the schema's defaults.
+        schema: The schema, the SDK's own settings included.
+
+    Returns:
+        A line for a person for each setting that is wrong, without the value of a secret.
+    """
+    settings = {name: value for name, value in config.items() if value is not None}
+    found = {
+        _name(error): _problem(error) for error in JSONSchemaValidator(schema).iter_errors(settings)
+    }
+    config.update(settings)
+    return list(found.values())
+
+
+def unknown_settings(names: Iterator[str], schema: dict[str, Any]) -> Iterator[str]:
+    """Find settings that nobody reads.
+
+    Args:
+        names: Names of settings.
+        schema: The schema of the settings that are read.
+
+    Yields:
+        A line for a person for each unknown name, with the nearest known one.
+    """
+    known = schema["properties"]
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield f"unknown setting {name} is ignored{hint}"
+
+
+def environment_config(schema: dict[str, Any]) -> dict[str, Any]:
+    """Read settings from the environment and from a ``.env`` file.
+
+    A variable that does not hold what its setting wants comes back as the text it is, so that
+    the check of the settings names it.
+
+    Args:
+        schema: The schema of the settings.
+
+    Returns:
+        The settings that are set as ``TAP_COMPOSE_…``, unknown names included.
+    """
+    dotenv.load_dotenv(dotenv.find_dotenv(usecwd=True))
+    return {
+        name: _from_text(text, schema["properties"].get(name, {}))
+        for variable, text in os.environ.items()
+        if variable.startswith(ENVIRONMENT_PREFIX)
+        # Meltano's own extras start with an underscore; the log level is read by the SDK.
+        and not (name := variable[len(ENVIRONMENT_PREFIX) :].lower()).startswith("_")
+        and name != "loglevel"
+    }
+
+
+def _from_text(text: str, schema: dict[str, Any]) -> Any:
+    types = schema.get("type", [])
+    if "boolean" in types and text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    if not {"integer", "number", "array", "object"} & set(types):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except ValueError:
+        return text.split(",") if "array" in types else text
+
+
+def _name(error: ValidationError) -> str:
+    if error.validator == "required":
+        wanted: list[str] = cast("list[str]", error.validator_value)
+        return next(name for name in wanted if name not in cast("dict[str, Any]", error.instance))
+    return str(error.path[0]) if error.path else "config"
+
+
+def _problem(error: ValidationError) -> str:
+    name = _name(error)
+    if error.validator == "required":
+        return (
+            f"{name} is missing: make a token in the Compose console under Account > API Tokens "
+            f"and set it in the config file, or as {ENVIRONMENT_PREFIX}{name.upper()} "
+            "with --config ENV"
+        )
+    schema = SETTINGS_SCHEMA["properties"].get(name)
+    if schema is None:  # one of the SDK's; its value may hold anything, so it is not logged
+        where = ".".join(str(part) for part in error.path)
+        return f"{where} is not valid: it breaks the rule {error.validator!r} of the setting"
+    if schema.get("secret"):
+        return f"{name} must be a string, in quotes"
+    value = error.instance if len(error.path) == 1 else "one that is not"
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return f"{name} must be {_wanted(schema)}, not {text[:60]!r}"
+
+
+def _wanted(schema: dict[str, Any]) -> str:
+    types = schema["type"]
+    if "boolean" in types:
+        return "true or false"
+    if "array" in types:
+        return "a list of strings"
+    if "integer" in types:
+        return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+    if "number" in types:
+        return "a number above 0" if "exclusiveMinimum" in schema else "a number of at least 0"
+    return "a string, in quotes"

@@ -1,0 +1,63 @@
+"""What it means that something could not be read: one table for every part of the tap.
+
+The streams, the list of deployments, ``--test`` and docs/troubleshooting.md all read it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from tap_compose.api.errors import ApiError, DeniedError, GoneError
+from tap_compose.report import Gap, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Scope(Enum):
+    """What a response concerns."""
+
+    ACCOUNT = "an account-level stream"
+    OPTIONAL = "an account-level stream that not every account has"
+    DEPLOYMENT = "one deployment's resource"
+
+
+_SKIPPED: Mapping[type[ApiError], frozenset[Scope]] = {
+    DeniedError: frozenset(Scope),
+    GoneError: frozenset({Scope.OPTIONAL, Scope.DEPLOYMENT}),
+}
+"""Where an error means that the resource is skipped. Everything else means that it failed."""
+
+_HINTS: Mapping[tuple[type[ApiError], Scope], str] = {
+    (GoneError, Scope.ACCOUNT): "every account has this, so api_url looks wrong",
+}
+
+
+def outcome_of(error_class: type[ApiError], scope: Scope) -> Outcome:
+    """Return what an error makes of a resource.
+
+    Args:
+        error_class: The class of the error.
+        scope: What the response concerns.
+    """
+    return Outcome.SKIPPED if scope in _SKIPPED.get(error_class, ()) else Outcome.FAILED
+
+
+def gap_of(error: ApiError, scope: Scope, stream: str, deployment_id: str | None = None) -> Gap:
+    """Return what is missing because of an error.
+
+    Args:
+        error: Why something could not be read.
+        scope: What it concerns.
+        stream: The stream's name.
+        deployment_id: The deployment, if it concerns one.
+    """
+    hint = _HINTS.get((type(error), scope))
+    return Gap(
+        outcome_of(type(error), scope),
+        stream,
+        f"{error}; {hint}" if hint else str(error),
+        deployment_id,
+        is_gone=isinstance(error, GoneError),
+    )

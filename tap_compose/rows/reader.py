@@ -1,0 +1,270 @@
+"""Rows: what a stream makes of a whole body.
+
+A row has every column of its stream, null where the API gives nothing. A field that is not
+documented is reported once. Nothing is dropped silently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tap_compose.api import hal
+from tap_compose.rows.conversion import converter
+from tap_compose.rows.typed import TypedReader, TypedRow, UnexpectedShapeError
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+_NOT_FIELDS = frozenset({"_links", "_embedded", "_id"})
+
+
+class Row(Protocol):
+    """A row; ``dict(row)`` is a plain one."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Return the value of a column."""
+
+    def __setitem__(self, name: str, value: Any, /) -> None:
+        """Set the value of a column."""
+
+    def __delitem__(self, name: str, /) -> None:
+        """Leave a column out."""
+
+    def keys(self) -> Iterable[str]:
+        """Return the names of the columns."""
+
+
+@dataclass
+class RowBatch:
+    """The rows of one response.
+
+    Attributes:
+        rows: The rows, in the order of the response.
+        entries: How many entries the response has, rows or not.
+        dropped: Why an entry is no row, for each one that is none.
+    """
+
+    rows: list[Row]
+    entries: int
+    dropped: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a report is laid out in a body, and in rows.
+
+    Attributes:
+        schema: The stream's JSON Schema.
+        keys: The stream's key properties.
+        unwrap: Takes the objects that become rows out of a decoded body; raises
+            ``UnreadableBodyError``.
+        envelope: The names that the list in ``_embedded`` may have, the usual one first; empty
+            if the body is one bare object.
+        aliases: Other names under which the API writes a field, by column.
+        extracted: Columns that are read from elsewhere in the object if the field is absent.
+        derived: Columns that are made of the other columns of the row.
+        injected: The key columns that the URL holds instead of the body.
+        parent_column: The column that holds the id of the object that an object is a part of,
+            if objects may hold further ones of their kind in ``_embedded``.
+        is_lenient: Whether every body is read value by value.
+    """
+
+    schema: dict[str, Any]
+    keys: Sequence[str]
+    unwrap: Callable[[Any], list[Any]]
+    envelope: tuple[str, ...] = ()
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    extracted: Mapping[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
+    derived: Mapping[str, Callable[[Row], Any]] = field(default_factory=dict)
+    injected: tuple[str, ...] = ()
+    parent_column: str | None = None
+    is_lenient: bool = False
+
+
+class RowReader:
+    """Reads the bodies of one report.
+
+    Args:
+        layout: How the report is laid out.
+        logger: Reports what did not fit, once for each field.
+    """
+
+    def __init__(self, layout: Layout, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self._layout = layout
+        self._builder = RowBuilder(layout, logger)
+        self._typed: TypedReader | None = None
+        if not layout.is_lenient:
+            keys = [name for name in layout.keys if name not in layout.injected]
+            envelope = next(iter(layout.envelope), None)
+            has_parts = layout.parent_column is not None
+            self._typed = TypedReader(layout.schema, keys, envelope, has_parts=has_parts)
+
+    def read(self, body: bytes, injected: Mapping[str, Any]) -> RowBatch:
+        """Read a body.
+
+        Args:
+            body: The bytes of a response.
+            injected: Columns that the body lacks or that the tap knows better.
+
+        Returns:
+            The rows.
+
+        Raises:
+            UnreadableBodyError: If the body is not what the endpoint promises.
+        """
+        if self._typed is not None:
+            try:
+                return self._read_typed(self._typed, body, injected)
+            except UnexpectedShapeError:
+                pass
+        objects = self._objects(body)
+        batch = RowBatch([], len(objects))
+        for each in objects:
+            row, problem = self._builder.build_row(each, injected)
+            if row is None:
+                batch.dropped.append(problem)
+            else:
+                batch.rows.append(row)
+        return batch
+
+    def _read_typed(
+        self, reader: TypedReader, body: bytes, injected: Mapping[str, Any]
+    ) -> RowBatch:
+        rows = reader.read(body)
+        column = self._layout.parent_column
+        if column is not None:
+
+            def adopt(part: TypedRow, parent: TypedRow) -> None:
+                part[column] = part[column] or parent["id"]
+
+            rows = _with_parts(rows, reader.parts_of, adopt)
+        for name, value in injected.items():
+            for row in rows:
+                row[name] = value
+        return RowBatch(list(rows), len(rows))
+
+    def _objects(self, body: bytes) -> list[Any]:
+        layout = self._layout
+        objects = layout.unwrap(hal.decode(body))
+        column = layout.parent_column
+        if column is None:
+            return objects
+
+        def adopt(part: Any, parent: Any) -> None:
+            if isinstance(part, dict) and not part.get(column):
+                part[column] = parent.get("id")
+
+        return _with_parts(objects, lambda each: hal.parts(each, *layout.envelope) or [], adopt)
+
+
+class RowBuilder:
+    """Builds rows value by value, whatever comes.
+
+    Args:
+        layout: How the report is laid out.
+        logger: Reports what did not fit, once for each field.
+    """
+
+    def __init__(self, layout: Layout, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self._layout = layout
+        self._columns = [
+            (name, converter(column), layout.aliases.get(name, ()), layout.extracted.get(name))
+            for name, column in layout.schema["properties"].items()
+        ]
+        self._known = _NOT_FIELDS.union(layout.schema["properties"], *layout.aliases.values())
+        self._logger = logger
+        self._reported: set[tuple[str, str]] = set()
+
+    def build_row(
+        self, item: Any, injected: Mapping[str, Any]
+    ) -> tuple[dict[str, Any] | None, str]:
+        """Build a row.
+
+        Args:
+            item: An object of the API.
+            injected: Columns that the object lacks or that the tap knows better.
+
+        Returns:
+            The row, every column present; or None and the reason if the item has no id.
+        """
+        if not isinstance(item, dict):
+            return None, "an entry that is no object"
+        for name in item.keys() - self._known:
+            self._warn_once(name, "is not documented and not replicated")
+        row: dict[str, Any] = {}
+        problems: list[str] = []
+        for name, convert, aliases, extract in self._columns:
+            value = injected[name] if name in injected else _value_of(item, name, aliases, extract)
+            row[name] = None if value is None else convert(value, problems)
+            if problems:
+                self._warn_once(name, f"holds {problems[0]}, taken as null")
+                problems.clear()
+        for name, derive in self._layout.derived.items():
+            row[name] = derive(row)
+        missing = self._complete_key(row)
+        return (None, f"a row without its {missing}") if missing else (row, "")
+
+    def _complete_key(self, row: dict[str, Any]) -> str | None:
+        """Fill the key, or return the column without which there is no key."""
+        keys = self._layout.keys
+        for name in keys:
+            if not row[name] and (name == "id" or (len(keys) == 1 and row[name] is None)):
+                return name
+            if row[name] is None:
+                row[name] = ""
+        return None
+
+    def _warn_once(self, name: str, what: str) -> None:
+        if (name, what) not in self._reported:
+            self._reported.add((name, what))
+            self._logger.warning("field %s %s", name, what)
+
+
+def unique_rows(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
+    """Keep the first row of each key.
+
+    Args:
+        rows: The rows.
+        keys: Their key properties.
+
+    Returns:
+        The rows, in their order.
+    """
+    found: dict[Any, Row] = {}
+    for row in rows:
+        found.setdefault(
+            row[keys[0]] if len(keys) == 1 else tuple([row[name] for name in keys]), row
+        )
+    return list(found.values())
+
+
+def _value_of(
+    item: dict[str, Any],
+    name: str,
+    aliases: Sequence[str],
+    extract: Callable[[dict[str, Any]], Any] | None,
+) -> Any:
+    value = item.get(name)
+    if value is None:
+        value = next((item[each] for each in aliases if item.get(each) is not None), None)
+    return extract(item) if value is None and extract is not None else value
+
+
+def _with_parts(
+    objects: list[Any],
+    parts_of: Callable[[Any], list[Any]],
+    adopt: Callable[[Any, Any], None],
+) -> list[Any]:
+    """Put the parts of each object behind it, at any depth."""
+    flat: list[Any] = []
+    pending = objects[::-1]
+    while pending:
+        each = pending.pop()
+        flat.append(each)
+        parts = parts_of(each)
+        for part in parts:
+            adopt(part, each)
+        pending += parts[::-1]
+    return flat

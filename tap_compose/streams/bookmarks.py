@@ -1,0 +1,118 @@
+"""Bookmarks: how far an incremental stream has come, read from the state and moved in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tap_compose.times import canonical_time
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Collection
+
+
+class Bookmark:
+    """The bookmark in one entry of the state.
+
+    Args:
+        state: The entry: a stream's, or that of one of its partitions.
+        key: The stream's replication key.
+    """
+
+    def __init__(self, state: dict[str, Any], key: str) -> None:
+        self._state = state
+        self._key = key
+
+    @property
+    def time(self) -> str | None:
+        """The canonical time of the newest row that was written; None if nothing is known."""
+        value = self._state.get("replication_key_value")
+        return canonical_time(value) if value and self._is_on_our_key else None
+
+    @property
+    def _is_on_our_key(self) -> bool:
+        return bool(self._state.get("replication_key", self._key) == self._key)
+
+    def read(
+        self, label: str, now: str, logger: logging.Logger | logging.LoggerAdapter[Any]
+    ) -> str | None:
+        """Return the bookmark; one in the future, or on another key, is reported.
+
+        Args:
+            label: Whose bookmark it is, in words.
+            now: The start of the run, a canonical time.
+            logger: Where it is reported.
+        """
+        if self._state.get("replication_key_value") and not self._is_on_our_key:
+            logger.warning(
+                "the bookmark of %s is on %s instead of %s and is not used",
+                label,
+                self._state["replication_key"],
+                self._key,
+            )
+        time = self.time
+        if time is not None and time > now:
+            logger.warning(
+                "the bookmark of %s, %s, lies in the future: nothing older comes until that time; "
+                "start without this state to fetch again",
+                label,
+                time,
+            )
+        return time
+
+    def move(self, newest: str) -> bool:
+        """Move the bookmark to the newest row that was written; never back.
+
+        Args:
+            newest: The canonical time, or an empty text if there was no row.
+
+        Returns:
+            Whether it moved.
+        """
+        if newest <= (self.time or ""):
+            return False
+        self._state["replication_key"] = self._key
+        self._state["replication_key_value"] = newest
+        return True
+
+
+class DeploymentBookmarks:
+    """One bookmark for each deployment.
+
+    Args:
+        state: The stream's entry in the state.
+        key: The stream's replication key.
+    """
+
+    def __init__(self, state: dict[str, Any], key: str) -> None:
+        self._key = key
+        self._partitions: list[dict[str, Any]] = state.setdefault("partitions", [])
+        # Found once: the SDK searches all partitions whenever one is wanted.
+        self._by_id = {each["context"].get("deployment_id"): each for each in self._partitions}
+
+    def prune(self, existing: Collection[str]) -> None:
+        """Forget the deployments that are gone.
+
+        Args:
+            existing: All deployments of the account.
+        """
+        self._by_id = {each: state for each, state in self._by_id.items() if each in existing}
+        self._partitions[:] = self._by_id.values()
+
+    def of(self, deployment_id: str) -> Bookmark:
+        """Return the bookmark of a deployment, which may be empty."""
+        return Bookmark(self._by_id.get(deployment_id, {}), self._key)
+
+    def move(self, deployment_id: str, newest: str) -> None:
+        """Move the bookmark of a deployment; never back.
+
+        Args:
+            deployment_id: The deployment.
+            newest: The canonical time of the newest row that was written, or an empty text.
+        """
+        state = self._by_id.get(deployment_id)
+        if state is None:
+            state = {"context": {"deployment_id": deployment_id}}
+        if Bookmark(state, self._key).move(newest) and deployment_id not in self._by_id:
+            self._by_id[deployment_id] = state
+            self._partitions.append(state)

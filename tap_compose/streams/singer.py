@@ -1,0 +1,234 @@
+"""The seam to the Singer SDK: whatever of it is overridden, and how rows are written.
+
+The SDK's private names stand here, in ``Stream`` subclasses, and in ``tap.py``; they are the same
+in singer-sdk 0.54.9 and 0.55 (docs/architecture.md, Traps of the SDK).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import datetime, timezone
+from functools import cached_property
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+from singer_sdk import Stream
+from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
+from typing_extensions import override
+
+from tap_compose.api.errors import RunEndingError
+from tap_compose.messages import record_lines
+from tap_compose.report import Outcome, StopRun
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from singer_sdk import Tap
+    from singer_sdk.helpers.types import Context
+    from singer_sdk.singerlib import Catalog
+
+    from tap_compose.messages import MessageWriter
+    from tap_compose.report import StreamStats
+    from tap_compose.rows.reader import Row
+    from tap_compose.run import Run
+
+_TOP_LEVEL = 2
+"""The length of a column's breadcrumb; that of a part of a column is longer."""
+
+
+class SingerStream(Stream):
+    """A stream that writes its rows itself where nothing of the SDK's is wanted on the way.
+
+    Args:
+        tap: The tap.
+        run: What all streams of the run share.
+    """
+
+    # Streams with a bookmark keep it themselves: the SDK's own way costs a search through all
+    # partitions per record, and may move a bookmark backwards.
+    state_partitioning_keys = ()
+
+    _deferred_version: int | None = None
+
+    def __init__(self, tap: Tap, run: Run) -> None:
+        super().__init__(tap)
+        self.run = run
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Load what the partitions depend on, and report what cannot be loaded."""
+
+    @abstractmethod
+    def fetch(self, context: Context | None) -> Iterator[list[Row]]:
+        """Fetch the rows of a partition, or of the whole stream if it has none.
+
+        Args:
+            context: The partition.
+
+        Yields:
+            The rows of a response, or of several. What stands between them, such as moving a
+            bookmark, happens when the ones before are written.
+        """
+
+    @property
+    def stats(self) -> StreamStats:
+        """The counters of this stream."""
+        return self.run.report.stats_of(self.name)
+
+    # -- catalog and selection
+
+    @property
+    def is_selected_by_catalog(self) -> bool:
+        """Whether the catalog selects the stream, whatever this run takes."""
+        return bool(self.mask.get((), True))
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        # Keys and replication are the tap's, whatever an old or edited catalog says.
+        keys, replication_key = self.primary_keys, self.replication_key
+        super().apply_catalog(catalog)
+        self.primary_keys, self.replication_key = keys, replication_key
+        possible = {REPLICATION_FULL_TABLE, *([REPLICATION_INCREMENTAL] if replication_key else [])}
+        method = self.forced_replication_method
+        if method and method not in possible:
+            self.logger.warning(
+                "the catalog asks for %s replication of %s, which is only replicated in full",
+                method,
+                self.name,
+            )
+            self.forced_replication_method = None
+        if "properties" not in self.effective_schema:
+            self._input_schema = None
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether rows go out as they are, but for columns that are not selected.
+
+        Stream maps, flattening, a schema or a selection within columns that the catalog
+        brings, and the limit of ``--test`` are left to the SDK.
+        """
+        (first, *others) = self.stream_maps
+        return (
+            type(first) is SameRecordTransform
+            and not others
+            and not first.flattening_enabled
+            and self.ABORT_AT_RECORD_COUNT is None
+            and self.effective_schema["properties"] == self.schema["properties"]
+            and all(
+                is_in for breadcrumb, is_in in self.mask.items() if len(breadcrumb) > _TOP_LEVEL
+            )
+        )
+
+    # -- reading and writing
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
+        stats, flattened = self.stats, self._flattened_objects()
+        for rows in self.fetch(context):
+            for row in rows:
+                record = dict(row)
+                for name in flattened:
+                    if record[name] is None:
+                        record[name] = {}
+                stats.rows += 1
+                yield record
+        self._end_partition()
+
+    def _flattened_objects(self) -> list[str]:
+        """The objects that flattening makes columns of; null would stay beside them as one more."""
+        if not self.stream_maps[0].flattening_enabled:
+            return []
+        return [name for name, each in self.schema["properties"].items() if each.get("properties")]
+
+    @override
+    def _sync_records(
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Generator[dict[str, Any], Any, Any]:
+        stats = self.stats
+        stats.began = monotonic()
+        try:
+            self.prepare()
+            stats.parts = len(self.partitions or [{}])
+            if self.is_plain and write_messages:
+                self._write_rows()
+            else:
+                yield from super()._sync_records(context, write_messages=write_messages)
+        except RunEndingError as error:
+            raise StopRun(str(error)) from error
+        finally:  # the summary names a stream that stops early too
+            stats.ended = monotonic()
+
+    def _write_rows(self) -> None:
+        """Write all rows without the SDK, which is slower (docs/architecture.md, Writing rows)."""
+        write_line = cast("MessageWriter", self._tap.message_writer).write_line
+        deselected = [
+            each for each in self.schema["properties"] if not self.mask["properties", each]
+        ]
+        stats = self.stats
+        with self.get_record_counter() as counter, self.get_sync_timer():
+            partitions: Sequence[Context] = self.partitions or [{}]
+            for partition in partitions:
+                for rows in self.fetch(partition):
+                    now = datetime.now(timezone.utc)
+                    line = record_lines(self.name, self._deferred_version, now)
+                    for row in rows:
+                        for name in deselected:
+                            del row[name]
+                        write_line(line(row))
+                        stats.rows += 1
+                    counter.increment(len(rows))
+                self._end_partition()
+        self._finalize_state(self.stream_state)
+        self._write_state_message()
+
+    # -- state: each stream with a bookmark moves it itself
+
+    @override
+    def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        return None
+
+    @override
+    def _write_starting_replication_value(self, context: Context | None) -> None:
+        pass
+
+    @override
+    def _increment_stream_state(
+        self, latest_record: Any, *, context: Context | None = None
+    ) -> None:
+        pass
+
+    # -- ACTIVATE_VERSION
+
+    @property
+    @override
+    def emit_activate_version_messages(self) -> bool:
+        # An incremental stream that is read in full still begins at its start_date.
+        return super().emit_activate_version_messages and self.replication_key is None
+
+    @override
+    def _write_activate_version_message(self, full_table_version: int) -> None:
+        # The SDK sends it before the first record: a run that died half-way would have told the
+        # target to drop rows that it never brought again. So it waits.
+        self._deferred_version = full_table_version
+
+    def _end_partition(self) -> None:
+        """Count a partition, and tell the target after the last one which rows to drop."""
+        self.stats.parts_done += 1
+        is_last = self.stats.parts_done == self.stats.parts
+        if is_last and self._deferred_version is not None and self._has_read_everything():
+            super()._write_activate_version_message(self._deferred_version)
+
+    def _has_read_everything(self) -> bool:
+        """Whether every row that exists was read, so that all others can be dropped."""
+        settings, report = self.run.settings, self.run.report
+        gaps = report.gaps_of(self.name)
+        is_all_gone = bool(gaps) and len(gaps) >= self.stats.parts
+        return (
+            all(gap.outcome is Outcome.SKIPPED and gap.is_gone for gap in gaps)
+            and not is_all_gone
+            and self.run.lists_are_complete
+            and settings.deployment_ids is None
+            and settings.deployment_shard is None
+            and self.ABORT_AT_RECORD_COUNT is None
+        )
