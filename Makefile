@@ -39,6 +39,7 @@ test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	for each in linux darwin win32; do $(BIN)/mypy --platform $$each --cache-dir .mypy_cache/$$each || exit 1; done
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: test $(patsubst %,.venvs/%/.ready,sdk-next meltano dagster $(TARGETS:%=target-%))
