@@ -21,7 +21,7 @@ _NOT_FIELDS = frozenset({"_links", "_embedded", "_id"})
 
 
 class Row(Protocol):
-    """A row; ``dict(row)`` is a plain one."""
+    """A row: a dictionary, or one that was decoded in one step."""
 
     def __getitem__(self, name: str, /) -> Any:
         """Return the value of a column."""
@@ -31,9 +31,6 @@ class Row(Protocol):
 
     def __delitem__(self, name: str, /) -> None:
         """Leave a column out."""
-
-    def keys(self) -> Iterable[str]:
-        """Return the names of the columns."""
 
 
 @dataclass

@@ -34,10 +34,6 @@ class TypedRow(msgspec.Struct):
         """Leave a column out."""
         self[name] = UNSET
 
-    def keys(self) -> list[str]:
-        """Return the names of the columns that the row has."""
-        return [name for name in self.__struct_fields__ if self[name] is not UNSET]
-
 
 class UnexpectedShapeError(Exception):
     """A body, or a part of one, that is left to ``RowBuilder``."""

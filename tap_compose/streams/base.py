@@ -101,7 +101,7 @@ class ComposeStream(SingerStream):
         """
         return Request(
             self.path if item_id is None else hal.url_path(self.path, item_id),
-            partial(self._reader.read, injected=injected),
+            partial(self._read, injected),
             self.params,
             readers=self.run.readers_of(self.path),
             context=item_id,
@@ -123,12 +123,18 @@ class ComposeStream(SingerStream):
             is_lenient=cls.is_lenient,
         )
 
+    def _read(self, injected: Mapping[str, Any], body: bytes) -> RowBatch:
+        reader = self._reader if self.is_writing else self._lenient_reader
+        return reader.read(body, injected)
+
     @cached_property
     def _reader(self) -> RowReader:
-        layout = self.layout()
-        if not self.is_plain:  # the SDK takes no typed rows
-            layout = replace(layout, is_lenient=True)
-        return RowReader(layout, self.logger)
+        return RowReader(self.layout(), self.logger)
+
+    @cached_property
+    def _lenient_reader(self) -> RowReader:
+        # Plain dictionaries: neither the SDK nor a caller of get_records takes typed rows.
+        return RowReader(replace(self.layout(), is_lenient=True), self.logger)
 
     @classmethod
     def unwrap(cls, content: Any) -> list[Any]:
@@ -261,10 +267,10 @@ class DeploymentStream(ComposeStream):
         if not context:  # there are no deployments
             return
         deployment_id = context["deployment_id"]
-        request, result = next(self.open_responses())
+        request, result = next(self.open_responses(), (None, None))
         self._count_requests()
-        if request.context != deployment_id:
-            raise RuntimeError(f"the response of {request.path} came for {deployment_id}")
+        if request is None or result is None or request.context != deployment_id:
+            raise RuntimeError(f"no response came for deployment {deployment_id}")
         if isinstance(result, ApiError):
             self.record_failure(result, deployment_id)
         else:

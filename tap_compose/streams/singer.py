@@ -49,6 +49,9 @@ class SingerStream(Stream):
     # partitions per record, and may move a bookmark backwards.
     state_partitioning_keys = ()
 
+    is_writing = False
+    """Whether the rows that are fetched go to stdout as they are."""
+
     _deferred_version: int | None = None
 
     def __init__(self, tap: Tap, run: Run) -> None:
@@ -126,8 +129,7 @@ class SingerStream(Stream):
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
         stats, flattened = self.stats, self._flattened_objects()
         for rows in self.fetch(context):
-            for row in rows:
-                record = dict(row)
+            for record in cast("list[dict[str, Any]]", rows):  # none of them is typed here
                 for name in flattened:
                     if record[name] is None:
                         record[name] = {}
@@ -165,7 +167,7 @@ class SingerStream(Stream):
         deselected = [
             each for each in self.schema["properties"] if not self.mask["properties", each]
         ]
-        stats = self.stats
+        stats, self.is_writing = self.stats, True
         with self.get_record_counter() as counter, self.get_sync_timer():
             partitions: Sequence[Context] = self.partitions or [{}]
             for partition in partitions:
