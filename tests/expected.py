@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from tap_compose.sandbox.deployments import RESOURCES
 from tests.contract import FIELDS
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from tap_compose.sandbox.account import Account
 
 Row = dict[str, Any]
+
+_SPECIAL = {"addons", "alerts", "backups", "logfiles", "recipes"}
+"""The bodies of deployments whose objects are not simply the rows of a stream."""
 
 
 def expected_rows(account: Account, *, connection_strings: bool = False) -> dict[str, list[Row]]:
@@ -33,26 +37,18 @@ def expected_rows(account: Account, *, connection_strings: bool = False) -> dict
 
 def _wires(account: Account) -> dict[str, list[Row]]:
     body = account.account_level
-    databases = body["/databases"]["_embedded"]["applications"]
-    wires: dict[str, list[Row]] = {
-        "accounts": body["/accounts"]["_embedded"]["accounts"],
+    databases = _listed(body["/databases"])
+    wires = {stream: _listed(body[f"/{stream}"]) for stream in FIELDS if f"/{stream}" in body} | {
         "account_users": [
             {"account_id": account.id, **user}
-            for user in body[f"/accounts/{account.id}/users"]["_embedded"]["users"]
+            for user in _listed(body[f"/accounts/{account.id}/users"])
         ],
-        "user": [body["/user"]],
-        "teams": body["/teams"]["_embedded"]["teams"],
         "audit_events": [account.events.event_at(each) for each in range(len(account.events))],
-        "billables": body["/billables"]["_embedded"]["billables"],
-        "clusters": body["/clusters"]["_embedded"]["clusters"],
         "databases": [{**each, "versions": each["_embedded"]["versions"]} for each in databases],
         "database_versions": [
             version for each in databases for version in each["_embedded"]["versions"]
         ],
-        "datacenters": body["/datacenters"]["_embedded"]["datacenters"],
-        "deployments": [
-            _with_url(each) for each in body["/deployments"]["_embedded"]["deployments"]
-        ],
+        "deployments": [_with_url(each) for each in _listed(body["/deployments"])],
     }
     for deployment_id in account.deployment_ids:
         if deployment_id != account.leaving:
@@ -62,14 +58,14 @@ def _wires(account: Account) -> dict[str, list[Row]]:
 
 
 def _deployment_wires(account: Account, deployment_id: str) -> Iterator[tuple[str, Row]]:
-    given = {"deployment_id": deployment_id}
+    injected = {"deployment_id": deployment_id}
     yield "deployment_details", _with_url(account.resource(deployment_id, ""))
 
     alerts = account.resource(deployment_id, "alerts")
     raised = alerts["_embedded"]["alerts"]
     yield (
         "deployment_health",
-        {**given, "summary": alerts["summary"], "alert_count": len(raised)},
+        {**injected, "summary": alerts["summary"], "alert_count": len(raised)},
     )
     for alert in raised:
         parts = [deployment_id, alert["capsule_id"], alert.get("name"), alert["message"]]
@@ -78,34 +74,32 @@ def _deployment_wires(account: Account, deployment_id: str) -> Iterator[tuple[st
         yield "deployment_alerts", {**alert, "id": digest, "summary": alerts["summary"]}
 
     addons = account.resource(deployment_id, "addons")
-    for addon in addons.get("addons") or addons["_embedded"]["addons"]:
-        yield "deployment_addons", {**given, **addon}
-    logfiles = account.resource(deployment_id, "logfiles")["_embedded"]
-    for logfile in logfiles.get("logfiles") or logfiles["logfile"]:
+    for addon in addons.get("addons") or _listed(addons):
+        yield "deployment_addons", {**injected, **addon}
+    for logfile in _listed(account.resource(deployment_id, "logfiles")):
         yield (
             "deployment_logfiles",
             {**logfile, "date": logfile.get("date") or logfile["created_at"]},
         )
-    for backup in account.resource(deployment_id, "backups")["_embedded"]["backups"]:
+    for backup in _listed(account.resource(deployment_id, "backups")):
         yield "deployment_backups", {**backup, "id": backup.get("id") or backup["_id"]}
-    yield "deployment_scalings", {**given, **account.resource(deployment_id, "scalings")}
-
-    for name, envelope in (
-        ("portals", "portals"),
-        ("portal_users", "portal_users"),
-        ("roles", "roles"),
-        ("team_roles", "team_roles"),
-        ("versions", "transitions"),
-        ("whitelist", "whitelist"),
-    ):
-        for wire in account.resource(deployment_id, name)["_embedded"][envelope]:
-            yield f"deployment_{name}", {**given, **wire}
 
     seen: set[str] = set()
     for recipe in _flat(account.resource(deployment_id, "recipes"), None):
         if recipe["id"] not in seen:
             seen.add(recipe["id"])
             yield "deployment_recipes", recipe
+
+    for name in RESOURCES.keys() - _SPECIAL:
+        if f"deployment_{name}" in FIELDS:
+            for wire in _listed(account.resource(deployment_id, name)):
+                yield f"deployment_{name}", {**injected, **wire}
+
+
+def _listed(body: Row) -> list[Row]:
+    """The objects of the list in a body, or the body itself if it has none."""
+    (entries,) = body.get("_embedded", {"": [body]}).values()
+    return list(entries)
 
 
 def _flat(body: Row, parent_id: str | None) -> Iterator[Row]:

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.text import Text
 
 from tap_compose.progress import ProgressSnapshot, drawing
+from tap_compose.streams import STREAMS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SNAPSHOT = ProgressSnapshot(
-    streams=25,
+    streams=len(STREAMS),
     streams_done=17,
     stream="deployment_recipes",
     parts=1480,

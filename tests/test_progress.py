@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def test_in_a_line() -> None:
     assert str(SNAPSHOT) == (
-        "17 of 25 streams; deployment_recipes: 612 of 1,480 deployments; "
+        f"17 of {SNAPSHOT.streams} streams; deployment_recipes: 612 of 1,480 deployments; "
         "2,417,803 rows, 9,120/s; 61,204 requests, 148/s; 14 skipped; "
         "waiting for GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s"
     )
@@ -42,7 +42,7 @@ def test_as_a_drawing() -> None:
         console.print(drawing(SNAPSHOT))
         lines = console.export_text().splitlines()
     assert lines[0].startswith("tap-compose ━━━")
-    assert lines[0].split()[-5:] == ["17", "of", "25", "streams", "7:11"]
+    assert lines[0].split()[-5:] == ["17", "of", str(SNAPSHOT.streams), "streams", "7:11"]
     assert [line.strip() for line in lines[1:]] == [
         "deployment_recipes: 612 of 1,480 deployments",
         "2,417,803 rows, 9,120/s; 61,204 requests, 148/s; 14 skipped",
