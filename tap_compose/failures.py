@@ -1,6 +1,7 @@
 """What it means that something could not be read: one table for every part of the tap.
 
-The streams, the list of deployments, ``--test`` and docs/troubleshooting.md all read it.
+The streams, ``--test`` and the docs read it (docs/architecture.md, What happens when something
+goes wrong).
 """
 
 from __future__ import annotations

@@ -17,6 +17,14 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from benchmarks import scale_page
+from tap_compose.api.errors import (
+    ERRORS_BY_FIRST_DIGIT,
+    ERRORS_BY_STATUS,
+    DeniedError,
+    TransientError,
+    UnauthorizedError,
+)
+from tap_compose.failures import Scope, gap_of
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
 from tests import pictures
@@ -24,6 +32,8 @@ from tests.tap_runs import command, discover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tap_compose.api.errors import ApiError
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,6 +53,7 @@ def files() -> dict[str, str]:
     settings = [_meltano_setting(*each) for each in about.items()]
     by_name = sorted(settings, key=itemgetter("name"))
     blocks = {
+        "docs/architecture.md": {"failures": _failures_table()},
         "README.md": {"streams": _streams_table(), "settings": _settings_table()},
         "docs/privacy.md": {"personal": _sensitive_columns()},
         "docs/scale.md": scale_page.blocks(json.loads(scale_page.NOTES.read_text())),
@@ -174,6 +185,24 @@ def _sensitive_columns() -> str:
             if what.endswith(f" {mark}.")
         ],
     )
+
+
+def _failures_table() -> str:
+    """What each status means; 401 is judged by whether the token is alive."""
+    statuses: dict[type[ApiError], list[str]] = {DeniedError: ["401 if the token is alive"]}
+    names = {f"{status}": error for status, error in ERRORS_BY_STATUS.items()}
+    names |= {f"other {digit}xx": error for digit, error in ERRORS_BY_FIRST_DIGIT.items()}
+    for name, error in names.items():
+        if error is not UnauthorizedError:
+            statuses.setdefault(error, []).append(name)
+    rows = []
+    for error, meant in statuses.items():
+        gaps = [gap_of(error(""), scope, "") for scope in Scope]
+        retried = "retried, then " * (error is TransientError)
+        cells = [f"{retried}{gap.outcome.value}{gap.reason}" for gap in gaps]
+        rows.append(f"| {', '.join(meant)} | `{error.__name__}` | {' | '.join(cells)} |")
+    head = " | ".join(["HTTP status", "class", *(scope.value for scope in Scope)])
+    return _table(f"| {head} |", rows)
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ class UnreadableBodyError(Exception):
     """A response with status 200 whose body is not what the endpoint promises."""
 
 
-_ERRORS: Mapping[int, type[ApiError]] = {
+ERRORS_BY_STATUS: Mapping[int, type[ApiError]] = {
     401: UnauthorizedError,
     403: DeniedError,
     404: GoneError,
@@ -96,7 +96,7 @@ _ERRORS: Mapping[int, type[ApiError]] = {
 }
 """The error that a status stands for. A new rule for one status is one more line."""
 
-_OTHER_ERRORS: Mapping[int, type[ApiError]] = {
+ERRORS_BY_FIRST_DIGIT: Mapping[int, type[ApiError]] = {
     2: TransientError,
     3: RejectedError,
     4: RejectedError,
@@ -119,7 +119,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, token: str) -
     """
     if status == HTTPStatus.OK:
         return None
-    kind = _ERRORS.get(status) or _OTHER_ERRORS.get(status // 100, TransientError)
+    kind = ERRORS_BY_STATUS.get(status) or ERRORS_BY_FIRST_DIGIT.get(status // 100, TransientError)
     message = _message(status, body, token)
     if issubclass(kind, TransientError):
         wait = retry_after(headers.get("Retry-After"))
