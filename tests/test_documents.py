@@ -245,9 +245,3 @@ def test_continuous_integration_runs_what_the_makefile_has() -> None:
         assert hook["entry"].replace(".venv/bin/", "$(BIN)/").removesuffix(" --fix") in tests
     for system in ("linux", "darwin", "win32"):
         assert re.search(rf"^\tfor each in .*\b{system}\b.*/mypy --platform", tests, re.MULTILINE)
-
-
-def test_links_between_pages_lead_somewhere() -> None:
-    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
-            assert (path.parent / link).exists(), f"{path.name}: {link}"
