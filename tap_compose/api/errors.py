@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from time import time
@@ -10,19 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tap_compose.masking import masked
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONGEST_WAIT = 3600.0
 """Seconds: a ``Retry-After`` beyond this is taken as this."""
-
-_LONGEST_EXCERPT = 200
-
-_CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
-_BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',;]+")
-_ASSIGNED = re.compile(
-    r"(?i)((?:api[_-]?key|token|secret|password|passwd|pwd)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]+"
-)
 
 
 class ApiError(Exception):
@@ -151,25 +144,6 @@ def retry_after(value: str | None) -> float | None:
     return min(max(seconds, 0.0), LONGEST_WAIT)
 
 
-def masked(text: str, token: str = "") -> str:
-    """Take what looks like a secret out of a text and make it one short line.
-
-    Args:
-        text: Any text that came from outside.
-        token: The bearer token, masked wherever it stands.
-
-    Returns:
-        At most 200 characters without line breaks, tokens, passwords or credentials in URLs.
-    """
-    if token:
-        text = text.replace(token, "***")
-    text = _CREDENTIALS_IN_URL.sub("***", text)
-    text = _BEARER.sub(r"\1***", text)
-    text = _ASSIGNED.sub(r"\1***", text)
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _LONGEST_EXCERPT else f"{line[:_LONGEST_EXCERPT]}…"
-
-
 def _message(status: int, body: bytes, token: str) -> str:
     try:
         phrase = HTTPStatus(status).phrase
@@ -188,6 +162,6 @@ def _message(status: int, body: bytes, token: str) -> str:
         errors = content["errors"]
         text = errors if isinstance(errors, str) else msgspec.json.encode(errors).decode()
     else:
-        text = body[:2000].decode("utf-8", "replace")
+        text = body.decode("utf-8", "replace")
     text = masked(text, token)
     return f"{start}: {text}" if text else start

@@ -14,7 +14,7 @@ import requests.auth
 import urllib3.exceptions
 from typing_extensions import override
 
-from tap_compose.api.errors import masked
+from tap_compose.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
