@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tap_compose.logs import clean
 from tap_compose.report import Gap
 
 if TYPE_CHECKING:
@@ -231,8 +232,8 @@ def drawing(snapshot: ProgressSnapshot) -> RenderableType:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    def line(*parts: Any) -> Text:
-        return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+    def line(text: str, style: str) -> Text:
+        return Text.assemble("  ", (clean(text), style), no_wrap=True, overflow="ellipsis")
 
     share = snapshot.parts_done / snapshot.parts
     minutes, seconds = divmod(int(snapshot.seconds), 60)
@@ -245,9 +246,8 @@ def drawing(snapshot: ProgressSnapshot) -> RenderableType:
     )
     table = Table.grid()
     table.add_row(head)
-    table.add_row(line("  ", (snapshot.present, "green")))
-    table.add_row(line("  ", (snapshot.counts, "white")))
-    table.add_row(
-        line("  ", (f"waiting for {snapshot.waiting_for}" if snapshot.waiting_for else "", "dim"))
-    )
+    table.add_row(line(snapshot.present, "green"))
+    table.add_row(line(snapshot.counts, "white"))
+    waiting = f"waiting for {snapshot.waiting_for}" if snapshot.waiting_for else ""
+    table.add_row(line(waiting, "dim"))
     return table

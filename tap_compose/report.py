@@ -9,6 +9,8 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from tap_compose.logs import print_lines
+
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
@@ -189,7 +191,7 @@ class Report:
         """
         if sys.stderr.isatty():
             lines = [*self._table(), *self._named(), self.verdict(stopped)]
-            sys.stderr.write("\n".join(["", *lines, ""]))
+            print_lines(["", *lines])
             return
         for stream, stats in self.streams.items():
             counts = self._counts(stream, stats)

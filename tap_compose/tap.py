@@ -30,6 +30,7 @@ from typing_extensions import override
 from tap_compose import progress
 from tap_compose.config import environment_config, problems_of, unknown_settings
 from tap_compose.connection_test import table, try_streams
+from tap_compose.logs import hide, print_lines, protect_handlers
 from tap_compose.messages import MessageWriter
 from tap_compose.report import Report, StopRun
 from tap_compose.run import Run
@@ -95,6 +96,7 @@ class TapCompose(Tap):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        hide(self._config.get("api_token"))
         problems = problems_of(self._config, self.config_jsonschema)
         if not problems:
             try:
@@ -166,7 +168,7 @@ class TapCompose(Tap):
             return stop.status
         finally:
             self.run.close()
-        sys.stderr.write("\n".join([*table(results), ""]))
+        print_lines(table(results))
         report = Report([each.gap for each in results if each.gap is not None])
         return report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
 
@@ -339,7 +341,9 @@ def main() -> None:
         TapCompose._exit_with("stdout is closed: there is nothing to write the messages to")  # noqa: SLF001
     if sys.platform != "win32":  # whoever starts us may have left it otherwise
         os.set_blocking(sys.stdout.fileno(), True)
+    command = TapCompose.cli  # sets the log up
+    protect_handlers()
     try:
-        TapCompose.cli()
+        command()
     except StopRun as stop:  # a signal before the sync had begun
         sys.exit(stop.status)

@@ -1,0 +1,122 @@
+"""What goes to stderr: no line break, control character or token from outside in any line.
+
+The names and ids in it come from the API and the texts from whatever answers in its place. A line
+break would begin a line that looks like one of the tap's, an escape sequence would steer the
+terminal. Everything passes here: the log of all loggers, and what is written for a person.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from copy import copy
+from textwrap import indent
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from tap_compose.masking import without_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LONGEST_LINE = 10_000
+_SHORTEST_TOKEN = 8
+"""Characters: a shorter text is no token, but may stand in any line."""
+
+_tokens: set[str] = set()
+
+
+def hide(token: object) -> None:
+    """Keep a token out of everything that goes to stderr from now on.
+
+    Args:
+        token: The setting, which may be anything.
+    """
+    text = str(token).strip()
+    if token is not None and len(text) >= _SHORTEST_TOKEN:
+        _tokens.add(text)
+
+
+def clean(text: str) -> str:
+    """Make a text fit for a line of the log or of a terminal.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text without the token, every line break and control character escaped; what is very
+        long is cut.
+    """
+    text = _without_tokens(text)
+    if len(text) > _LONGEST_LINE:
+        text = f"{text[:_LONGEST_LINE]}…"
+    return _escaped(text)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Write lines to stderr.
+
+    Args:
+        lines: The lines, which may hold anything.
+    """
+    sys.stderr.write("".join(f"{clean(line)}\n" for line in lines))
+
+
+def protect_handlers() -> None:
+    """Let every handler that exists write clean lines, whatever logger the records are from."""
+    loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
+    handlers = {
+        handler
+        for logger in loggers
+        if isinstance(logger, logging.Logger)
+        for handler in logger.handlers
+    }
+    for handler in handlers:
+        handler.setFormatter(CleanFormatter(handler.formatter or logging.Formatter()))
+
+
+class CleanFormatter(logging.Formatter):
+    """Formats records as another formatter does, but clean.
+
+    The lines of a traceback, which hold the texts of exceptions, are indented: none of them can
+    look like a line of the log.
+
+    Args:
+        inner: The other formatter.
+    """
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        shown = copy(record)  # other handlers have the same record
+        message = record.getMessage()
+        if (line := clean(message)) != message:
+            shown.msg, shown.args = line, ()
+        if record.exc_info:
+            lines = self._inner.formatException(record.exc_info).split("\n")
+            shown.exc_text = indent("\n".join(map(_escaped, lines)), "  ", _any_line)
+        return _without_tokens(self._inner.format(shown))
+
+
+def _any_line(_line: str) -> bool:
+    return True
+
+
+def _without_tokens(text: str) -> str:
+    for token in _tokens:
+        text = without_token(text, token)
+    return text
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
