@@ -26,11 +26,9 @@ def test_single_objects() -> None:
 
 
 def test_what_python_forgives_is_forgiven() -> None:
-    assert hal.decode(b'{"a": NaN, "b": -Infinity, "c": 1.10}') == {
-        "a": None,
-        "b": None,
-        "c": Decimal("1.10"),
-    }
+    found = hal.decode(b'{"a": NaN, "b": -Infinity, "c": 1.10}')
+    assert found["a"].is_nan()
+    assert (found["b"], found["c"]) == (Decimal("-Infinity"), Decimal("1.10"))
     assert hal.decode(b'["\\ud800", "\xff"]') == ["�", "�"]
     assert hal.decode(b'"\\ud83d\\ude00"') == "😀"
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
+from tap_compose.rows.field_warnings import FieldWarnings
 from tap_compose.rows.reader import RowBuilder
 from tap_compose.streams import STREAMS
 
@@ -20,7 +21,7 @@ LOGGER = logging.getLogger("tests.rows")
 
 def _builder(stream: str) -> RowBuilder:
     cls = next(each for each in STREAMS if vars(each)["name"] == stream)
-    return RowBuilder(cls.layout(), LOGGER)
+    return RowBuilder(cls.layout(), FieldWarnings(LOGGER))
 
 
 def _row(stream: str, item: Any, **injected: Any) -> dict[str, Any]:

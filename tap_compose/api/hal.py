@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, InvalidOperation
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +11,16 @@ import msgspec
 
 from tap_compose.api.errors import UnreadableBodyError
 
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+exact_number = Context(
+    prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation]
+).create_decimal
+"""Reads a number without rounding it, however long or large it is; beyond 10 to the power of
+``MAX_EMAX`` it is infinite."""
+
+_MOST_DIGITS = 1000
+"""Of a whole number that becomes an ``int``, which takes quadratic time."""
+
+_decode = msgspec.json.Decoder(float_hook=exact_number).decode
 
 
 def url_path(template: str, *values: str) -> str:
@@ -34,9 +43,9 @@ def decode(body: bytes) -> Any:
         body: The bytes of a response.
 
     Returns:
-        The value; fractions are ``Decimal``. What Python's own JSON reader forgives is
-        forgiven: NaN and Infinity become None, bytes that are no UTF-8 and halves of surrogate
-        pairs become U+FFFD.
+        The value; fractions and very long numbers are ``Decimal``. What Python's own JSON reader
+        forgives is forgiven: NaN and Infinity are ``Decimal`` too, bytes that are no UTF-8 and
+        halves of surrogate pairs become U+FFFD.
 
     Raises:
         UnreadableBodyError: If it is no JSON.
@@ -47,7 +56,10 @@ def decode(body: bytes) -> Any:
         pass
     try:
         value = json.loads(
-            body.decode("utf-8", "replace"), parse_float=Decimal, parse_constant=lambda _: None
+            body.decode("utf-8", "replace"),
+            parse_float=exact_number,
+            parse_int=_integer,
+            parse_constant=exact_number,
         )
         return _well_formed(value)
     except (ValueError, RecursionError):
@@ -125,6 +137,10 @@ def link(item: dict[str, Any], name: str) -> str | None:
     target = links.get(name) if isinstance(links, dict) else None
     address = target.get("href") if isinstance(target, dict) else None
     return address.split("{", 1)[0] if isinstance(address, str) else None
+
+
+def _integer(text: str) -> Any:
+    return int(text) if len(text) <= _MOST_DIGITS else exact_number(text)
 
 
 def _well_formed(value: Any) -> Any:

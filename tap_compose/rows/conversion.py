@@ -6,126 +6,224 @@ its own SCHEMA would refuse.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import decimal
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from tap_compose.api import hal
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-Converter: TypeAlias = "Callable[[Any, list[str]], Any]"
-"""From a value that is not None to one that fits a schema. A value that cannot be made to fit
-becomes None, and what it was is added to the list."""
+    from tap_compose.rows.field_warnings import FieldWarnings
+
+Converter: TypeAlias = "Callable[[Any], Any]"
+"""From a value that is not None to one that fits a schema; raises ``UnfitError``."""
+
+NOT_FIELDS = frozenset({"_links", "_embedded", "_id"})
+"""Members of the API's objects that are no fields of theirs."""
+
+NOT_FINITE = "a number that is not finite"
+OUT_OF_RANGE = "a number out of range"
+
+double = decimal.Context(
+    prec=decimal.MAX_PREC,
+    Emin=-307,
+    Emax=307,
+    traps=[InvalidOperation, decimal.Overflow, decimal.Subnormal, decimal.Clamped],
+).create_decimal
+"""Reads a number exactly; raises ``ArithmeticError`` unless a double surely holds its size."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _LARGEST = Decimal("1.7976931348623157E+308")
 """A larger number is infinite for every reader that takes JSON numbers for doubles."""
+_SMALLEST = Decimal("4.9E-324")
+"""A smaller one is zero for them, and has too many digits for the types of databases."""
 
 
-def converter(schema: dict[str, Any]) -> Converter:
+class UnfitError(Exception):
+    """A value that cannot be made to fit; the message says what it is."""
+
+
+def converter(schema: dict[str, Any], path: str, warnings: FieldWarnings) -> Converter:
     """Return what makes values fit a JSON Schema.
 
     Args:
         schema: The schema of a column or of a part of one.
+        path: The column or part, such as ``users[].name``.
+        warnings: Takes what is found within an object or a list.
 
     Returns:
         The converter.
     """
     types = schema["type"]
     if "array" in types:
-        return _array_of(converter(schema["items"]), of_text="string" in schema["items"]["type"])
+        return _array_of(schema["items"], f"{path}[]", warnings)
     if "object" in types:
         if "properties" not in schema:
-            return _free_form
-        return _object_of({name: converter(each) for name, each in schema["properties"].items()})
+            return _free_form(path, warnings)
+        return _object_of(schema["properties"], path, warnings)
     if schema.get("format") == "date-time":
         return _time
     return next(_SCALARS[name] for name in _SCALARS if name in types)
 
 
-def _text(value: Any, _problems: list[str]) -> str:
-    return value if isinstance(value, str) else _encode(value).decode()
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise UnfitError(NOT_FINITE)
+    if isinstance(value, (dict, list)) and any(_unfit_numbers(value, "")):
+        raise UnfitError(OUT_OF_RANGE)
+    return _encode(value).decode()
 
 
-def _time(value: Any, problems: list[str]) -> str | None:
+def _time(value: Any) -> str:
     if isinstance(value, str):
         try:
             return canonical_time(value)
         except ValueError:
             pass
-    problems.append("what is no time")
-    return None
+    raise UnfitError("what is no time")
 
 
-def _number(value: Any, problems: list[str]) -> int | Decimal | None:
+def _number(value: Any) -> int | Decimal:
     if type(value) is int and _fits_64_bits(value):
         return value
-    number = None
-    if isinstance(value, (int, Decimal, str)) and not isinstance(value, bool):
-        with suppress(InvalidOperation):
-            number = Decimal(value.strip() if isinstance(value, str) else value)
-    if number is None:
-        problems.append("what is no number")
-    elif not number.is_finite() or abs(number) > _LARGEST:
-        problems.append("a number that is not finite")
-        number = None
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
+        raise UnfitError("what is no number")
+    try:
+        number = hal.exact_number(value.strip() if isinstance(value, str) else value)
+    except InvalidOperation:
+        raise UnfitError("what is no number") from None
+    problem = _problem_of(number)
+    if problem:
+        raise UnfitError(problem)
     return number
 
 
-def _integer(value: Any, problems: list[str]) -> int | None:
-    number = _number(value, problems)
-    if number is None:
-        return None
+def _integer(value: Any) -> int:
+    number = _number(value)
     if number != int(number) or not _fits_64_bits(number):
-        problems.append("what is no whole number of 64 bits")
-        return None
+        raise UnfitError("what is no whole number of 64 bits")
     return int(number)
 
 
-def _boolean(value: Any, problems: list[str]) -> bool | None:
+def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    known = _BOOLEANS.get(_text(value, problems).lower())
+    known = _BOOLEANS.get(_text(value).lower())
     if known is None:
-        problems.append("what is neither true nor false")
+        raise UnfitError("what is neither true nor false")
     return known
 
 
-def _free_form(value: Any, problems: list[str]) -> dict[str, Any] | None:
-    if isinstance(value, dict):
+def _free_form(path: str, warnings: FieldWarnings) -> Converter:
+    def free_form(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise UnfitError("what is no object")
+        for holder, place, where, problem in _unfit_numbers(value, path):
+            holder[place] = None
+            warnings.null(where, problem)
         return value
-    problems.append("what is no object")
-    return None
+
+    return free_form
 
 
-def _array_of(convert: Converter, *, of_text: bool) -> Converter:
-    def array(value: Any, problems: list[str]) -> list[Any] | None:
-        if of_text and isinstance(value, str):  # a single string in old responses
+def _array_of(items: dict[str, Any], path: str, warnings: FieldWarnings) -> Converter:
+    convert = converter(items, path, warnings)
+    is_of_text = "string" in items["type"]
+
+    def array(value: Any) -> list[Any]:
+        if is_of_text and isinstance(value, str):  # a single string in old responses
             return [value]
         if not isinstance(value, list):
-            problems.append("what is no list")
-            return None
-        entries = (convert(entry, problems) for entry in value if entry is not None)
-        return [entry for entry in entries if entry is not None]
+            raise UnfitError("what is no list")
+        entries = []
+        for entry in value:
+            if entry is not None:
+                try:
+                    entries.append(convert(entry))
+                except UnfitError as error:
+                    warnings.null(path, str(error))
+        return entries
 
     return array
 
 
-def _object_of(columns: dict[str, Converter]) -> Converter:
-    def row(value: Any, problems: list[str]) -> dict[str, Any] | None:
+def _object_of(members: dict[str, Any], path: str, warnings: FieldWarnings) -> Converter:
+    converters = {
+        name: converter(schema, f"{path}.{name}", warnings) for name, schema in members.items()
+    }
+    known = NOT_FIELDS | members.keys()
+
+    def row(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            problems.append("what is no object")
-            return None
-        return {
-            name: None if value.get(name) is None else convert(value[name], problems)
-            for name, convert in columns.items()
-        }
+            raise UnfitError("what is no object")
+        warn_of_unknown(value, known, warnings, f"{path}.")
+        found: dict[str, Any] = {}
+        for name, convert in converters.items():
+            member = value.get(name)
+            try:
+                found[name] = None if member is None else convert(member)
+            except UnfitError as error:
+                found[name] = None
+                warnings.null(f"{path}.{name}", str(error))
+        return found
 
     return row
+
+
+def warn_of_unknown(
+    item: dict[str, Any], known: frozenset[str], warnings: FieldWarnings, prefix: str = ""
+) -> None:
+    """Warn of the members of an object that no column takes.
+
+    Args:
+        item: The object.
+        known: The names of the others.
+        warnings: Takes them.
+        prefix: What stands before their names.
+    """
+    if item.keys() <= known:
+        return
+    for name in item:
+        if name not in known:
+            warnings.unknown(f"{prefix}{name}")
+
+
+def _unfit_numbers(
+    value: dict[str, Any] | list[Any], path: str
+) -> Iterator[tuple[Any, Any, str, str]]:
+    """Find the numbers in a value, at any depth, that no JSON reader can be trusted with.
+
+    Yields:
+        The object or list that holds one, its place there, its path, and what it is.
+    """
+    pending = [(path, value)]
+    while pending:
+        path, holder = pending.pop()
+        is_list = isinstance(holder, list)
+        for place, each in enumerate(holder) if isinstance(holder, list) else holder.items():
+            if isinstance(each, (dict, list)):
+                pending.append((f"{path}[]" if is_list else f"{path}.{place}", each))
+            elif isinstance(each, Decimal) and (problem := _problem_of(each)):
+                yield holder, place, f"{path}[]" if is_list else f"{path}.{place}", problem
+
+
+def _problem_of(number: Decimal) -> str:
+    """Tell what keeps a number from going out; empty if nothing does."""
+    try:
+        double(number)
+    except ArithmeticError:
+        if not number.is_finite():
+            return NOT_FINITE
+        # copy_abs and comparisons are exact at any size, abs is not
+        return "" if _SMALLEST <= number.copy_abs() <= _LARGEST else OUT_OF_RANGE
+    return "" if number.is_finite() else NOT_FINITE
 
 
 def _fits_64_bits(number: int | Decimal) -> bool:

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tap_compose.api import hal
-from tap_compose.rows.conversion import converter
+from tap_compose.rows.conversion import NOT_FIELDS, UnfitError, converter, warn_of_unknown
+from tap_compose.rows.field_warnings import FieldWarnings
 from tap_compose.rows.typed import TypedReader, TypedRow, UnexpectedShapeError
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-_NOT_FIELDS = frozenset({"_links", "_embedded", "_id"})
 
 
 class Row(Protocol):
@@ -90,7 +89,8 @@ class RowReader:
 
     def __init__(self, layout: Layout, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
         self._layout = layout
-        self._builder = RowBuilder(layout, logger)
+        self._warnings = FieldWarnings(logger)
+        self._builder = RowBuilder(layout, self._warnings)
         self._typed: TypedReader | None = None
         if not layout.is_lenient:
             keys = [name for name in layout.keys if name not in layout.injected]
@@ -125,6 +125,10 @@ class RowReader:
             else:
                 batch.rows.append(row)
         return batch
+
+    def log_counts(self) -> None:
+        """Log how many fields did not fit, if more than are named: when all bodies are read."""
+        self._warnings.log_counts()
 
     def _read_typed(
         self, reader: TypedReader, body: bytes, injected: Mapping[str, Any]
@@ -161,18 +165,23 @@ class RowBuilder:
 
     Args:
         layout: How the report is laid out.
-        logger: Reports what did not fit, once for each field.
+        warnings: Takes what did not fit.
     """
 
-    def __init__(self, layout: Layout, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+    def __init__(self, layout: Layout, warnings: FieldWarnings) -> None:
         self._layout = layout
+        columns = layout.schema["properties"]
         self._columns = [
-            (name, converter(column), layout.aliases.get(name, ()), layout.extracted.get(name))
-            for name, column in layout.schema["properties"].items()
+            (
+                name,
+                converter(column, name, warnings),
+                layout.aliases.get(name, ()),
+                layout.extracted.get(name),
+            )
+            for name, column in columns.items()
         ]
-        self._known = _NOT_FIELDS.union(layout.schema["properties"], *layout.aliases.values())
-        self._logger = logger
-        self._reported: set[tuple[str, str]] = set()
+        self._known = NOT_FIELDS.union(columns, *layout.aliases.values())
+        self._warnings = warnings
 
     def build_row(
         self, item: Any, injected: Mapping[str, Any]
@@ -188,16 +197,15 @@ class RowBuilder:
         """
         if not isinstance(item, dict):
             return None, "an entry that is no object"
-        for name in item.keys() - self._known:
-            self._warn_once(name, "is not documented and not replicated")
+        warn_of_unknown(item, self._known, self._warnings)
         row: dict[str, Any] = {}
-        problems: list[str] = []
         for name, convert, aliases, extract in self._columns:
             value = injected[name] if name in injected else _value_of(item, name, aliases, extract)
-            row[name] = None if value is None else convert(value, problems)
-            if problems:
-                self._warn_once(name, f"holds {problems[0]}, taken as null")
-                problems.clear()
+            try:
+                row[name] = None if value is None else convert(value)
+            except UnfitError as error:
+                row[name] = None
+                self._warnings.null(name, str(error))
         for name, derive in self._layout.derived.items():
             row[name] = derive(row)
         missing = self._complete_key(row)
@@ -212,11 +220,6 @@ class RowBuilder:
             if row[name] is None:
                 row[name] = ""
         return None
-
-    def _warn_once(self, name: str, what: str) -> None:
-        if (name, what) not in self._reported:
-            self._reported.add((name, what))
-            self._logger.warning("field %s %s", name, what)
 
 
 def unique_rows(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:

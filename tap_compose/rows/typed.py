@@ -2,17 +2,18 @@
 
 Nearly every body is as documented. For those a decoder is built once per run from the stream's
 schema. At anything unexpected (an undocumented field, a number as text, a missing id, a value
-that is no time) the whole body is left to ``RowBuilder``, so what goes out is the same.
+that is no time, a number beyond doubles) the whole body is left to ``RowBuilder``, so what goes
+out is the same.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from tap_compose.rows.conversion import double
 from tap_compose.times import canonical_time, is_canonical
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class TypedReader:
         if envelope is not None:
             entries = msgspec.defstruct("Embedded", [(envelope, list[row])])  # type: ignore[valid-type]
             body = msgspec.defstruct("Body", [("_embedded", entries)])
-            self._decode_part = msgspec.json.Decoder(row, float_hook=Decimal).decode
-        self._decode = msgspec.json.Decoder(body, float_hook=Decimal).decode
+            self._decode_part = msgspec.json.Decoder(row, float_hook=double).decode
+        self._decode = msgspec.json.Decoder(body, float_hook=double).decode
         self._envelope = envelope
         self._times = [name for name in columns if columns[name].get("format") == "date-time"]
         self._keys = keys
@@ -97,7 +98,7 @@ class TypedReader:
                 [content] if self._envelope is None else getattr(content._embedded, self._envelope)  # noqa: SLF001
             )
             self._check(rows)
-        except (ValueError, RecursionError):
+        except (ValueError, ArithmeticError, RecursionError):
             self._unexpected += 1
             raise UnexpectedShapeError from None
         self._unexpected = 0
@@ -123,7 +124,7 @@ class TypedReader:
         try:
             parts: list[Any] = [self._decode_part(each) for each in raw]
             self._check(parts)
-        except (ValueError, RecursionError):
+        except (ValueError, ArithmeticError, RecursionError):
             raise UnexpectedShapeError from None
         return parts
 
@@ -149,8 +150,7 @@ def _type_of(schema: dict[str, Any]) -> Any:
         if "properties" not in schema:
             return dict[str, Any]
         members = schema["properties"].items()
-        return msgspec.defstruct(
-            "Part", [(name, _type_of(each) | None, None) for name, each in members]
-        )
+        fields = [(name, _type_of(each) | None, None) for name, each in members]
+        return msgspec.defstruct("Part", fields, forbid_unknown_fields=True)
     kinds: dict[str, Any] = {"integer": _INTEGER, "boolean": bool, "string": str}
     return next(kinds[each] for each in types if each in kinds)

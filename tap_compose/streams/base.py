@@ -181,6 +181,10 @@ class ComposeStream(SingerStream):
         """
         self.run.report.add(gap_of(error, self.scope, self.name, deployment_id))
 
+    @override
+    def finish(self) -> None:
+        self._reader.log_counts()
+
     def _count_requests(self) -> None:
         if self._responses is not None:
             self.stats.requests = self._responses.requests

@@ -74,6 +74,10 @@ class SingerStream(Stream):
             bookmark, happens when the ones before are written.
         """
 
+    @abstractmethod
+    def finish(self) -> None:
+        """Report what is known only at the end."""
+
     @property
     def stats(self) -> StreamStats:
         """The counters of this stream."""
@@ -160,6 +164,7 @@ class SingerStream(Stream):
             raise StopRun(str(error)) from error
         finally:  # the summary names a stream that stops early too
             stats.ended = monotonic()
+            self.finish()
 
     def _write_rows(self) -> None:
         """Write all rows without the SDK, which is slower (docs/architecture.md, Writing rows)."""

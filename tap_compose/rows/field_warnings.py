@@ -1,0 +1,62 @@
+"""Warnings on the fields of one stream: each once, the first ones by name, then a count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import logging
+
+MOST_NAMED = 20
+MOST_COUNTED = 100_000
+
+
+class FieldWarnings:
+    """Warns of fields that do not fit, once for each field.
+
+    Args:
+        logger: The logger of the stream.
+    """
+
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self._logger = logger
+        self._unknown: set[int] = set()
+        self._nulls: set[int] = set()
+
+    def unknown(self, path: str) -> None:
+        """Warn of a field that no column takes.
+
+        Args:
+            path: The field, such as ``users[].email``.
+        """
+        if _is_among_first(self._unknown, path):
+            self._logger.warning("field %s is not documented and not replicated", path)
+
+    def null(self, path: str, what: str) -> None:
+        """Warn of a value that became null.
+
+        Args:
+            path: The field.
+            what: What it holds.
+        """
+        if _is_among_first(self._nulls, f"{path} {what}"):
+            self._logger.warning("field %s holds %s, taken as null", path, what)
+
+    def log_counts(self) -> None:
+        """Log how many fields there were, if there were more than are named."""
+        for seen, what in (
+            (self._unknown, "fields that are not documented and not replicated"),
+            (self._nulls, "fields with values taken as null"),
+        ):
+            if len(seen) > MOST_NAMED:
+                count = f"{'at least ' if len(seen) == MOST_COUNTED else ''}{len(seen):,}"
+                self._logger.warning("%s: %s, of which %s are named above", what, count, MOST_NAMED)
+            seen.clear()
+
+
+def _is_among_first(seen: set[int], text: str) -> bool:
+    key = hash(text)  # the text itself may be a megabyte
+    is_new = key not in seen
+    if is_new and len(seen) < MOST_COUNTED:
+        seen.add(key)
+    return is_new and len(seen) <= MOST_NAMED

@@ -1,0 +1,238 @@
+"""Numbers that nobody can read and fields that nobody knows: over HTTP, in a real process."""
+
+from __future__ import annotations
+
+import json
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_compose.rows.field_warnings import FieldWarnings
+from tap_compose.rows.reader import RowReader
+from tap_compose.streams import STREAMS
+from tests.raw_server import http, raw_server
+from tests.tap_runs import catalog_of, command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.tap_runs import Output
+
+NOT_FINITE = "a number that is not finite"
+OUT_OF_RANGE = "a number out of range"
+NUMBERS = {
+    "1e1000000": OUT_OF_RANGE,
+    "-1e1000000": OUT_OF_RANGE,
+    "1.8e308": OUT_OF_RANGE,
+    "1e-1000000": OUT_OF_RANGE,
+    "9" * 400: OUT_OF_RANGE,
+    "9" * 100_000: OUT_OF_RANGE,
+    "1e99999999999999999999": NOT_FINITE,
+    "-1e99999999999999999999": NOT_FINITE,
+    "1e-99999999999999999999": OUT_OF_RANGE,
+    "NaN": NOT_FINITE,
+    "Infinity": NOT_FINITE,
+    "-Infinity": NOT_FINITE,
+}
+
+
+def _run(tmp_path: Path, bodies: dict[str, str], *streams: str, **settings: Any) -> Output:
+    """Run the tap over some bodies, by path; the deployments are empty unless they are given."""
+    empty = {"/deployments": '{"_embedded": {"deployments": []}}'}
+    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of(*streams)))
+    with raw_server(lambda path: http((empty | bodies)[path.split("?")[0]].encode())) as server:
+        values = {"api_url": server.url, "api_token": "a-token-for-tests", "max_retries": 0}
+        config.write_text(json.dumps({**values, **settings}))
+        return command("--config", config, "--catalog", catalog)
+
+
+def _warnings(output: Output) -> dict[str, list[str]]:
+    """The warnings on fields, by the stream that the log names."""
+    found: dict[str, list[str]] = {}
+    for line in output.stderr.splitlines():
+        _time, level, logger, message = line.split(" | ", 3)
+        if level.strip() == "WARNING":
+            found.setdefault(logger.strip().rpartition(".")[2], []).append(message)
+    return found
+
+
+@pytest.mark.parametrize("is_text", [False, True], ids=["number", "text"])
+@pytest.mark.parametrize(("number", "what"), NUMBERS.items(), ids=lambda each: each[:25])
+def test_an_amount_that_nobody_can_read_becomes_null(
+    number: str, what: str, is_text: bool, tmp_path: Path
+) -> None:
+    value = f'"{number}"' if is_text else number
+    bills = f'{{"_embedded": {{"billables": [{{"id": "a", "amount": {value}}}, {{"id": "b", '
+    bodies = {
+        "/billables": bills + '"amount": 0.10}]}}',
+        "/user": '{"id": "u", "name": "U"}',
+    }
+    began = monotonic()
+    output = _run(tmp_path, bodies, "billables", "user")
+    assert monotonic() - began < 20
+    assert output.status == 0
+    assert "Traceback" not in output.stderr
+    assert [(row["id"], row["amount"]) for row in output.rows["billables"]] == [
+        ("a", None),
+        ("b", pytest.approx(0.1)),
+    ]
+    assert output.rows["user"] == [{"id": "u", "name": "U"}]
+    assert _warnings(output) == {"billables": [f"field amount holds {what}, taken as null"]}
+
+
+@pytest.mark.parametrize(("number", "what"), NUMBERS.items(), ids=lambda each: each[:25])
+def test_a_number_anywhere_is_survived(number: str, what: str, tmp_path: Path) -> None:
+    event = f'{{"id": "e", "event": {number}, "created_at": "2017-08-30T12:46:29.000Z", '
+    event += f'"data": {{"a": [1.5, {{"b": {number}}}, {number}]}}, "ip": "x"}}'
+    deployment = f'{{"_embedded": {{"deployments": [{{"id": "d", "name": [{number}]}}]}}}}'
+    strings = (
+        f'{{"id": "d", "connection_strings": {{"misc": {{"x": {number}}}, "cli": [{number}]}}}}'
+    )
+    output = _run(
+        tmp_path,
+        {
+            "/audit_events": f'{{"_embedded": {{"audit_events": [{event}]}}}}',
+            "/deployments": deployment,
+            "/deployments/d": strings,
+        },
+        "audit_events",
+        "deployments",
+        "deployment_details",
+        include_connection_strings=True,
+        start_date="2017-01-01",
+    )
+    assert output.status == 0
+    assert "Traceback" not in output.stderr
+    (row,) = output.rows["audit_events"]
+    assert row["data"] == {"a": [1.5, {"b": None}, None]}
+    (row,) = output.rows["deployment_details"]
+    assert row["connection_strings"]["misc"] == {"x": None}
+    found = _warnings(output)
+    assert {
+        f"field data.a[].b holds {what}, taken as null",
+        f"field data.a[] holds {what}, taken as null",
+    } <= set(found["audit_events"])
+    assert (
+        f"field connection_strings.misc.x holds {what}, taken as null"
+        in (found["deployment_details"])
+    )
+    assert [each.startswith("field name holds") for each in found.get("deployments", [])] in (
+        [],
+        [True],
+    )
+
+
+def test_unknown_members_of_objects_in_an_object_are_reported(tmp_path: Path) -> None:
+    details = {"id": "d", "connection_strings": {"foo": 1, "direct": ["x"], "misc": {"any": 1}}}
+    versions = [{"application": "redis", "version": "4", "x": 1}]
+    output = _run(
+        tmp_path,
+        {
+            "/deployments": '{"_embedded": {"deployments": [{"id": "d"}]}}',
+            "/deployments/d": json.dumps(details),
+            "/deployments/d/team_roles": json.dumps(
+                {
+                    "_embedded": {
+                        "team_roles": [
+                            {
+                                "name": "admin",
+                                "teams": [{"id": "t", "users": [{"id": "u", "age": 1}]}],
+                            }
+                        ]
+                    }
+                }
+            ),
+            "/teams": json.dumps(
+                {
+                    "_embedded": {
+                        "teams": [
+                            {
+                                "id": "t",
+                                "name": "T",
+                                "users": [{"id": "u", "name": "U", "email": "x"}],
+                            }
+                        ]
+                    }
+                }
+            ),
+            "/databases": json.dumps(
+                {
+                    "_embedded": {
+                        "applications": [{"type": "redis", "_embedded": {"versions": versions}}]
+                    }
+                }
+            ),
+        },
+        "databases",
+        "deployment_details",
+        "deployment_team_roles",
+        "teams",
+        include_connection_strings=True,
+    )
+    assert output.status == 0
+    end = "is not documented and not replicated"
+    assert _warnings(output) == {
+        "databases": [f"field versions[].x {end}"],
+        "deployment_details": [f"field connection_strings.foo {end}"],
+        "deployment_team_roles": [f"field teams[].users[].age {end}"],
+        "teams": [f"field users[].email {end}"],
+    }
+    assert output.rows["teams"] == [{"id": "t", "name": "T", "users": [{"id": "u", "name": "U"}]}]
+
+
+def test_the_first_unknown_fields_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    fields = {f"field{n:06}": n for n in range(30_000)}
+    accounts = {"_embedded": {"accounts": [{"id": "a", **fields}, {"id": "b", **fields}]}}
+    output = _run(tmp_path, {"/accounts": json.dumps(accounts)}, "accounts")
+    assert output.status == 0
+    assert [row["id"] for row in output.rows["accounts"]] == ["a", "b"]
+    end = "is not documented and not replicated"
+    assert _warnings(output)["accounts"] == [
+        *(f"field field{n:06} {end}" for n in range(20)),
+        "fields that are not documented and not replicated: 30,000, of which 20 are named above",
+    ]
+
+
+def test_values_that_become_null_are_named_and_counted(tmp_path: Path) -> None:
+    data = ", ".join(f'"f{n}": NaN' for n in range(50))
+    event = f'{{"id": "e", "created_at": "2017-08-30T12:46:29.000Z", "data": {{{data}}}}}'
+    body = f'{{"_embedded": {{"audit_events": [{event}]}}}}'
+    output = _run(tmp_path, {"/audit_events": body}, "audit_events", start_date="2017-01-01")
+    assert output.status == 0
+    (row,) = output.rows["audit_events"]
+    assert row["data"] == {f"f{n}": None for n in range(50)}
+    assert _warnings(output)["audit_events"] == [
+        *(f"field data.f{n} holds {NOT_FINITE}, taken as null" for n in range(20)),
+        "fields with values taken as null: 50, of which 20 are named above",
+    ]
+
+
+def test_no_more_fields_are_kept_than_can_be_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tap_compose.rows.field_warnings.MOST_COUNTED", 30)
+    warnings = FieldWarnings(logging.getLogger("tests"))
+    for n in range(100):
+        warnings.unknown(f"f{n}")
+    warnings.log_counts()
+    assert len(caplog.messages) == 21
+    assert caplog.messages[-1] == (
+        "fields that are not documented and not replicated: at least 30, of which 20 are named "
+        "above"
+    )
+
+
+@pytest.mark.parametrize(
+    "member", ['"x": 1', '"_links": {}', '"name": 1e1000000', '"name": NaN', '"name": 5']
+)
+def test_members_are_read_alike_by_both_readers(member: str) -> None:
+    cls = next(each for each in STREAMS if vars(each)["name"] == "teams")
+    users = f'[{{"id": "u", {member}}}]'
+    body = f'{{"_embedded": {{"teams": [{{"id": "t", "users": {users}}}]}}}}'.encode()
+    (row,) = RowReader(cls.layout(), logging.getLogger("tests")).read(body, {}).rows
+    name = {"1e1000000": "1E+1000000", "5": "5"}.get(member.rpartition(" ")[2])
+    wanted = name if '"name"' in member else None
+    assert dict(row)["users"] == [{"id": "u", "name": wanted}]
