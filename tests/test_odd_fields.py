@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from decimal import Decimal
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NOT_FINITE = "a number that is not finite"
 OUT_OF_RANGE = "a number out of range"
+KINDS = (OUT_OF_RANGE, NOT_FINITE)
 NUMBERS = {
     "1e1000000": OUT_OF_RANGE,
     "-1e1000000": OUT_OF_RANGE,
@@ -59,15 +61,12 @@ def _warnings(output: Output) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("is_text", [False, True], ids=["number", "text"])
-@pytest.mark.parametrize(("number", "what"), NUMBERS.items(), ids=lambda each: each[:25])
-def test_an_amount_that_nobody_can_read_becomes_null(
-    number: str, what: str, is_text: bool, tmp_path: Path
-) -> None:
-    value = f'"{number}"' if is_text else number
-    bills = f'{{"_embedded": {{"billables": [{{"id": "a", "amount": {value}}}, {{"id": "b", '
+@pytest.mark.parametrize("mark", ["", '"'], ids=["number", "text"])
+def test_amounts_that_nobody_can_read_become_null(mark: str, tmp_path: Path) -> None:
+    bills = [f'{{"id": "{n}", "amount": {mark}{each}{mark}}}' for n, each in enumerate(NUMBERS)]
+    bills.append('{"id": "b", "amount": 0.10}')
     bodies = {
-        "/billables": bills + '"amount": 0.10}]}}',
+        "/billables": f'{{"_embedded": {{"billables": [{", ".join(bills)}]}}}}',
         "/user": '{"id": "u", "name": "U"}',
     }
     began = monotonic()
@@ -75,28 +74,30 @@ def test_an_amount_that_nobody_can_read_becomes_null(
     assert monotonic() - began < 20
     assert output.status == 0
     assert "Traceback" not in output.stderr
-    assert [(row["id"], row["amount"]) for row in output.rows["billables"]] == [
-        ("a", None),
-        ("b", pytest.approx(0.1)),
-    ]
+    amounts = {row["id"]: row["amount"] for row in output.rows["billables"]}
+    assert amounts == {**{str(n): None for n in range(len(NUMBERS))}, "b": Decimal("0.10")}
     assert output.rows["user"] == [{"id": "u", "name": "U"}]
-    assert _warnings(output) == {"billables": [f"field amount holds {what}, taken as null"]}
+    assert _warnings(output) == {
+        "billables": [f"field amount holds {each}, taken as null" for each in KINDS]
+    }
 
 
-@pytest.mark.parametrize(("number", "what"), NUMBERS.items(), ids=lambda each: each[:25])
-def test_a_number_anywhere_is_survived(number: str, what: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "number", ["1e1000000", "1e99999999999999999999", "1e-99999999999999999999", "9" * 5000, "NaN"]
+)
+def test_a_number_anywhere_is_survived(number: str, tmp_path: Path) -> None:
+    what = NUMBERS.get(number, OUT_OF_RANGE)
     event = f'{{"id": "e", "event": {number}, "created_at": "2017-08-30T12:46:29.000Z", '
     event += f'"data": {{"a": [1.5, {{"b": {number}}}, {number}]}}, "ip": "x"}}'
-    deployment = f'{{"_embedded": {{"deployments": [{{"id": "d", "name": [{number}]}}]}}}}'
-    strings = (
-        f'{{"id": "d", "connection_strings": {{"misc": {{"x": {number}}}, "cli": [{number}]}}}}'
-    )
+    details = {"id": "d", "connection_strings": {"misc": {"x": 0}, "cli": [0]}}
     output = _run(
         tmp_path,
         {
             "/audit_events": f'{{"_embedded": {{"audit_events": [{event}]}}}}',
-            "/deployments": deployment,
-            "/deployments/d": strings,
+            "/deployments": '{"_embedded": {"deployments": [{"id": "d", "name": [0]}]}}'.replace(
+                "0", number
+            ),
+            "/deployments/d": json.dumps(details).replace("0", number),
         },
         "audit_events",
         "deployments",
@@ -107,22 +108,19 @@ def test_a_number_anywhere_is_survived(number: str, what: str, tmp_path: Path) -
     assert output.status == 0
     assert "Traceback" not in output.stderr
     (row,) = output.rows["audit_events"]
-    assert row["data"] == {"a": [1.5, {"b": None}, None]}
+    assert row["data"] == {"a": [Decimal("1.5"), {"b": None}, None]}
     (row,) = output.rows["deployment_details"]
     assert row["connection_strings"]["misc"] == {"x": None}
+    (row,) = output.rows["deployments"]
+    assert row["name"] is None
     found = _warnings(output)
-    assert {
-        f"field data.a[].b holds {what}, taken as null",
-        f"field data.a[] holds {what}, taken as null",
-    } <= set(found["audit_events"])
+    assert f"field data.a[].b holds {what}, taken as null" in found["audit_events"]
+    assert f"field data.a[] holds {what}, taken as null" in found["audit_events"]
     assert (
         f"field connection_strings.misc.x holds {what}, taken as null"
         in (found["deployment_details"])
     )
-    assert [each.startswith("field name holds") for each in found.get("deployments", [])] in (
-        [],
-        [True],
-    )
+    assert found["deployments"] == [f"field name holds {OUT_OF_RANGE}, taken as null"]
 
 
 def test_unknown_members_of_objects_in_an_object_are_reported(tmp_path: Path) -> None:

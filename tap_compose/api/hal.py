@@ -17,8 +17,8 @@ exact_number = Context(
 """Reads a number without rounding it, however long or large it is; beyond 10 to the power of
 ``MAX_EMAX`` it is infinite."""
 
-_MOST_DIGITS = 1000
-"""Of a whole number that becomes an ``int``, which takes quadratic time."""
+_MOST_DIGITS = 4300
+"""Python makes no ``int`` of more, since that takes quadratic time."""
 
 _decode = msgspec.json.Decoder(float_hook=exact_number).decode
 
