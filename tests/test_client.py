@@ -494,6 +494,32 @@ def test_a_probe_does_not_wait_for_a_free_slot() -> None:
         assert _results(client.get_many(_numbered(2))) == [DeniedError, 1]
 
 
+def test_a_later_request_that_is_accepted_needs_no_probe() -> None:
+    third = threading.Event()
+
+    def respond(path: str) -> bytes:
+        if path == "/0":  # refused when what was sent after it has long been answered
+            assert third.wait(10)
+            return http(b"", b"401 Unauthorized")
+        if path == "/2":  # sent by the worker that has taken the answer to /1
+            third.set()
+        return http(path[1:].encode())
+
+    with raw_server(respond) as server:
+        client = Client.over_http(server.url, TOKEN, user_agent="tests/1", max_concurrency=2)
+        with closing(client):
+            assert _results(client.get_many(_numbered(4))) == [DeniedError, 1, 2, 3]
+    assert sorted(server.paths) == ["/0", "/1", "/2", "/3"]
+
+
+def test_an_earlier_request_that_is_accepted_proves_nothing() -> None:
+    with _client({"/0": b"0", "/1": 401, "/accounts": 401}, max_concurrency=1) as (client, _):
+        responses = client.get_many(_numbered(2))
+        assert next(responses)[1] == 0
+        with pytest.raises(TokenRejectedError):
+            next(responses)
+
+
 def test_refusals_of_one_moment_share_a_probe() -> None:
     everyone = threading.Barrier(20)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import urlencode
 
@@ -170,6 +171,7 @@ class Client:
 
     def _get(self, url: str) -> bytes | ApiError:
         """Send a request once; called by the worker threads."""
+        started = monotonic()
         try:
             response = self._transport.get(url, self._timeout)
         except CertificateError as problem:
@@ -180,7 +182,10 @@ class Client:
             return TransientError(str(problem))
         self._liveness.note_response()
         error = error_of(response.status, response.headers, response.body, self._token)
-        return response.body if error is None else error
+        if error is not None:
+            return error
+        self._liveness.note_accepted(started)
+        return response.body
 
 
 class _Results(Generic[T]):

@@ -52,6 +52,7 @@ class Liveness:
         self._most_silent_failures = silent_failures
         self._silent_failures = 0
         self._has_responded = False
+        self._accepted = 0.0  # when the latest request was sent that the token was good for
         self._probe_ended = 0.0
         self._probe_error: ApiError | None = None
 
@@ -59,6 +60,16 @@ class Liveness:
         """Take note that the API responded; called by the worker threads."""
         self._has_responded = True
         self._silent_failures = 0
+
+    def note_accepted(self, started: float) -> None:
+        """Take note of a response with status 200; called by the worker threads.
+
+        Args:
+            started: When its request was sent, by the monotonic clock.
+        """
+        # Without a lock: in the worst case an earlier time stays, and a probe is sent.
+        if started > self._accepted:
+            self._accepted = started
 
     def judge(self, pending: PendingRequest, error: ApiError) -> ApiError:
         """Find out what the failure of a request means to the run.
@@ -84,6 +95,8 @@ class Liveness:
     def _judge_refusal(self, pending: PendingRequest, refusal: UnauthorizedError) -> ApiError:
         if pending.name == _PROBE_PATH:
             return _token_rejected(refusal)
+        if self._accepted > pending.started:
+            return DeniedError(str(refusal), status=refusal.status)
         if pending.started > self._probe_ended:
             self._probe_error = self._probe()
             self._probe_ended = monotonic()
