@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -237,6 +238,24 @@ def test_an_unreadable_body_is_sent_again_and_then_the_result() -> None:
         assert result == 1
         assert (responses.requests, responses.retries) == (4, 2)
     assert transport.paths.count("/teams") == 3
+
+
+def test_a_body_of_the_wrong_shape_is_sent_again_twice_at_most(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def read(body: bytes) -> list[Any]:
+        return hal.embedded(hal.decode(body), "teams")
+
+    answers: list[Answer] = [503, b"{}", 503, b"{}", b"<html>", b"{}", b"unread"]
+    with (
+        caplog.at_level(logging.INFO),
+        _client({"/teams": answers}, max_retries=8) as (client, _),
+        pytest.raises(TransientError, match="^HTTP 200 with a body without a list of teams$"),
+    ):
+        client.get(Request("/teams", read))
+    assert answers == [b"unread"]
+    tries = [line.partition("; ")[2].partition(" in ")[0] for line in caplog.messages]
+    assert tries == [f"retry {number} of {most}" for number, most in enumerate((8, 3, 8, 4, 8), 1)]
 
 
 def test_the_next_responses_are_fetched_while_the_last_ones_are_taken() -> None:

@@ -16,6 +16,7 @@ from typing_extensions import Self, override
 
 from tap_compose.api.errors import (
     ApiError,
+    NoJsonError,
     TransientError,
     UnreachableError,
     UnreadableBodyError,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SHAPE_RETRIES = 2
+"""Retries because of a body of the wrong shape: waiting rarely changes one."""
+
 
 @dataclass(frozen=True)
 class Request(Generic[T]):
@@ -44,7 +48,8 @@ class Request(Generic[T]):
     Attributes:
         path: Path below the base URL, values percent-encoded (``hal.url_path``).
         read: Makes the result from the body; raises ``UnreadableBodyError`` if the body is not
-            what the endpoint promises, and the request is sent again.
+            what the endpoint promises, and the request is sent again, at most twice unless the
+            body is no JSON at all.
         params: Query parameters, unescaped.
         readers: How many requests of this run want this body. It is fetched once, and dropped
             when so many have read it.
@@ -341,11 +346,13 @@ class _Fetch(PendingRequest):
     Attributes:
         readers: How many have not read its outcome yet.
         tries_counted: How many of its tries somebody has counted.
+        wrong_shapes: How many of its tries brought a body of the wrong shape.
         error: Its outcome if that is an error, after a 401 was judged.
     """
 
     readers: int = 1
     tries_counted: int = 0
+    wrong_shapes: int = 0
     error: ApiError | None = None
 
 
@@ -385,7 +392,7 @@ class _Fetcher:
             try:
                 result = request.read(cast("bytes", fetch.outcome))
             except UnreadableBodyError as error:
-                result = TransientError(f"HTTP 200 with {error}", status=200)
+                result = _unreadable(fetch, error)
                 if self._scheduler.retry(fetch, result):
                     return None
         self._release(fetch)
@@ -401,3 +408,13 @@ class _Fetcher:
         fetch.readers -= 1
         if not fetch.readers:
             self._shared.pop(fetch.url, None)
+
+
+def _unreadable(fetch: _Fetch, error: UnreadableBodyError) -> TransientError:
+    """Return what a body that cannot be read means to its request."""
+    most_retries = None
+    if not isinstance(error, NoJsonError):
+        fetch.wrong_shapes += 1
+        others = fetch.tries - fetch.wrong_shapes  # failed for other reasons
+        most_retries = others + _SHAPE_RETRIES
+    return TransientError(f"HTTP 200 with {error}", status=200, most_retries=most_retries)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tap_compose.api.errors import UnreadableBodyError
+from tap_compose.api.errors import NoJsonError, UnreadableBodyError
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
@@ -39,7 +39,7 @@ def decode(body: bytes) -> Any:
         pairs become U+FFFD.
 
     Raises:
-        UnreadableBodyError: If it is no JSON.
+        NoJsonError: If it is no JSON.
     """
     try:
         return _decode(body)
@@ -52,7 +52,7 @@ def decode(body: bytes) -> Any:
         return _well_formed(value)
     except (ValueError, RecursionError):
         what = "an empty body" if not body.strip() else "a body that is no JSON"
-        raise UnreadableBodyError(what) from None
+        raise NoJsonError(what) from None
 
 
 def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:

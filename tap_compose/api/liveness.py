@@ -68,8 +68,7 @@ class Liveness:
             started: When its request was sent, by the monotonic clock.
         """
         # Without a lock: in the worst case an earlier time stays, and a probe is sent.
-        if started > self._accepted:
-            self._accepted = started
+        self._accepted = max(self._accepted, started)
 
     def judge(self, pending: PendingRequest, error: ApiError) -> ApiError:
         """Find out what the failure of a request means to the run.
@@ -127,7 +126,9 @@ class Liveness:
         """Send a probe in this thread: it must not wait for the requests that are queued."""
         for tries in itertools.count(1):
             outcome = self._send(self._probe_url)
-            if not isinstance(outcome, TransientError) or not self._retries.allows_retry(tries):
+            if not isinstance(outcome, TransientError) or not self._retries.allows_retry(
+                tries, outcome
+            ):
                 break
             sleep(self._retries.log_retry(_PROBE_PATH, tries, outcome))
         return outcome if isinstance(outcome, ApiError) else None

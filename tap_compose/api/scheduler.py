@@ -197,7 +197,7 @@ class RequestScheduler:
         Returns:
             False if its tries are used up; it stays as it is then.
         """
-        if not self._retries.allows_retry(pending.tries):
+        if not self._retries.allows_retry(pending.tries, problem):
             return False
         self._enqueue(pending, self._retries.log_retry(pending.name, pending.tries, problem))
         return True
@@ -328,7 +328,7 @@ class RequestScheduler:
             if pending.state is RequestState.CANCELLED:
                 return
             if not isinstance(outcome, TransientError) or not self._retries.allows_retry(
-                pending.tries
+                pending.tries, outcome
             ):
                 pending.outcome = outcome
                 pending.state = RequestState.DONE

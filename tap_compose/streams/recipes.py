@@ -35,9 +35,7 @@ class DeploymentRecipes(DeploymentStream):
         key("id", "The recipe's id."),
         text("account_id", "The account on whose behalf it runs."),
         DEPLOYMENT_ID,
-        text(
-            "parent_id", "The recipe that this one is a part of; null for a whole one."
-        ),
+        text("parent_id", "The recipe that this one is a part of; null for a whole one."),
         text("name", "What it does, in words."),
         text("template", "What it does, as Compose calls it."),
         text("status", "running, waiting, complete or failed."),
