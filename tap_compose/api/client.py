@@ -99,7 +99,7 @@ class Client:
             self._get, max_concurrency=max_concurrency, max_retries=max_retries, tuning=tuning
         )
         retries = RetryPolicy(max_retries, tuning.longest_backoff)
-        self._liveness = Liveness(base_url, self._get, retries, tuning.silent_failures)
+        self._liveness = Liveness(base_url, self._get, retries, tuning)
         self._fetcher = _Fetcher(base_url, self._scheduler, self._liveness)
 
     @classmethod
@@ -177,14 +177,15 @@ class Client:
     def _get(self, url: str) -> bytes | ApiError:
         """Send a request once; called by the worker threads."""
         started = monotonic()
+        first_contact = self._liveness.first_contact
         try:
-            response = self._transport.get(url, self._timeout)
+            response = self._transport.get(url, first_contact.timeout(self._timeout))
         except CertificateError as problem:
             return UnreachableError(str(problem))
         except TransportError as problem:
             if problem.has_response:
                 self._liveness.note_response()
-            return TransientError(str(problem))
+            return first_contact.judge(str(problem), started)
         self._liveness.note_response()
         error = error_of(response.status, response.headers, response.body, self._token)
         if error is not None:
@@ -379,7 +380,9 @@ class _Fetcher:
 
     def wait(self, fetches: Iterable[_Fetch]) -> None:
         """Wait until one of several is done."""
-        self._scheduler.wait(*fetches)
+        first_contact = self._liveness.first_contact
+        while not self._scheduler.wait(*fetches, timeout=first_contact.seconds_left):
+            first_contact.check()
 
     def read(self, request: Request[T], fetch: _Fetch) -> tuple[Request[T], T | ApiError] | None:
         """Read the body of a request that is done; None if it had to be sent again."""

@@ -15,14 +15,14 @@ from tap_compose.api.errors import (
     TokenRejectedError,
     TransientError,
     UnauthorizedError,
-    UnreachableError,
 )
+from tap_compose.api.first_contact import FirstContact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_compose.api.pacing import RetryPolicy
-    from tap_compose.api.scheduler import PendingRequest
+    from tap_compose.api.scheduler import PendingRequest, Tuning
 
 _PROBE_PATH = "/accounts"
 """The one resource that every live token may read."""
@@ -35,7 +35,10 @@ class Liveness:
         base_url: Base URL without a slash at its end.
         send: Sends a request to a URL once.
         retries: How often a probe is sent again.
-        silent_failures: Requests in a row that may fail without any response before a probe.
+        tuning: How long to wait for the first response, and when to probe.
+
+    Attributes:
+        first_contact: Whether the API has responded at all, and how long to wait until it does.
     """
 
     def __init__(
@@ -43,22 +46,22 @@ class Liveness:
         base_url: str,
         send: Callable[[str], bytes | ApiError],
         retries: RetryPolicy,
-        silent_failures: int,
+        tuning: Tuning,
     ) -> None:
         self._probe_url = f"{base_url}{_PROBE_PATH}"
-        self._address = urlsplit(base_url).netloc
         self._send = send
         self._retries = retries
-        self._most_silent_failures = silent_failures
+        self._most_silent_failures = tuning.silent_failures
         self._silent_failures = 0
-        self._has_responded = False
+        address = urlsplit(base_url).netloc
+        self.first_contact = FirstContact(address, retries.max_retries, tuning)
         self._accepted = 0.0  # when the latest request was sent that the token was good for
         self._probe_ended = 0.0
         self._probe_error: ApiError | None = None
 
     def note_response(self) -> None:
         """Take note that the API responded; called by the worker threads."""
-        self._has_responded = True
+        self.first_contact.is_made = True
         self._silent_failures = 0
 
     def note_accepted(self, started: float) -> None:
@@ -109,14 +112,10 @@ class Liveness:
         return DeniedError(str(refusal), status=refusal.status)
 
     def _check_silence(self, error: ApiError) -> None:
-        """Raise if nothing has ever responded, or nothing does any more."""
+        """Raise if nothing responds any more."""
         self._silent_failures += 1
-        if not self._has_responded or (
-            self._silent_failures >= self._most_silent_failures and self._is_silent()
-        ):
-            raise UnreachableError(
-                f"{error}; nothing answers at {self._address}: check api_url and the network"
-            ) from error
+        if self._silent_failures >= self._most_silent_failures and self._is_silent():
+            raise self.first_contact.unreachable(str(error)) from error
 
     def _is_silent(self) -> bool:
         problem = self._probe()

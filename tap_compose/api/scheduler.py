@@ -11,13 +11,14 @@ import _thread
 import heapq
 import itertools
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tap_compose.api.errors import TransientError
+from tap_compose.api.errors import RunEndingError, TransientError
 from tap_compose.api.pacing import AdaptiveLimit, RetryPolicy
 
 if TYPE_CHECKING:
@@ -34,10 +35,16 @@ class Tuning:
         longest_backoff: Seconds before a retry at most, unless ``Retry-After`` asks for more.
         silent_failures: Requests in a row that may fail without any response before the API is
             probed.
+        first_timeout: Seconds for a request at most until the API has responded once.
+        first_retries: How often they are sent again at most until then.
+        longest_first_contact: Seconds until the first response, whatever the requests do.
     """
 
     longest_backoff: float = 60.0
     silent_failures: int = 8
+    first_timeout: float = 20.0
+    first_retries: int = 2
+    longest_first_contact: float = 68.0
 
 
 class RequestState(Enum):
@@ -147,7 +154,7 @@ class RequestScheduler:
         self._in_flight: dict[PendingRequest, None] = {}  # the oldest first
         self._threads = 0
         self._sent = 0
-        self._bug: Exception | None = None
+        self._ended_by: Exception | None = None
         self._is_closed = False
 
     @property
@@ -175,7 +182,7 @@ class RequestScheduler:
                 return ""
             pause = self._limit.paused_until - now
             if pause > 0:
-                return f"the end of a pause that the API asked for, in {pause:.0f} s"
+                return f"the end of a pause in which nothing is sent, in {pause:.0f} s"
             due, pending = first
             return f"GET {pending.name} to be tried again, in {max(due - now, 0):.0f} s"
 
@@ -202,14 +209,19 @@ class RequestScheduler:
         self._enqueue(pending, self._retries.log_retry(pending.name, pending.tries, problem))
         return True
 
-    def wait(self, *pending: PendingRequest) -> None:
+    def wait(self, *pending: PendingRequest, timeout: float | None = None) -> bool:
         """Block until one of several requests is done.
 
         Args:
             pending: Requests that were submitted.
+            timeout: Seconds to wait at most; None for no limit.
+
+        Returns:
+            Whether one of them is done.
 
         Raises:
             RuntimeError: If the scheduler is closed before one of them is done.
+            RunEndingError: If another request has ended the run before one of them is done.
             Exception: Whatever a worker did not expect.
         """
         # Not a Condition: with one, an exception that a signal handler raises in the wrong
@@ -220,14 +232,18 @@ class RequestScheduler:
                 self._callers[wake] = pending
                 if self._is_over or any(each.is_done for each in pending):
                     wake.put(None)
-            wake.get()
+            with suppress(Empty):
+                wake.get(timeout=timeout)
         finally:
             with self._lock:
                 self._callers.pop(wake, None)
-        if self._bug is not None:
-            raise self._bug
-        if not any(each.is_done for each in pending):
+        if any(each.is_done for each in pending):
+            return True
+        if self._ended_by is not None:
+            raise self._ended_by
+        if self._is_closed:
             raise RuntimeError("closed while a request was waited for")
+        return False
 
     def cancel(self, pending: PendingRequest) -> None:
         """Forget a request; if it is in flight, its response is ignored.
@@ -248,7 +264,7 @@ class RequestScheduler:
 
     @property
     def _is_over(self) -> bool:
-        return self._is_closed or self._bug is not None
+        return self._is_closed or self._ended_by is not None
 
     def _wake_everybody(self) -> None:
         self._workers.notify_all()
@@ -289,7 +305,7 @@ class RequestScheduler:
             self._finish(pending, outcome)
         except Exception as bug:  # noqa: BLE001  # raised again in wait()
             with self._lock:
-                self._bug = bug
+                self._ended_by = bug
                 self._wake_everybody()
             return False
         return True
@@ -332,6 +348,10 @@ class RequestScheduler:
             ):
                 pending.outcome = outcome
                 pending.state = RequestState.DONE
+                if isinstance(outcome, RunEndingError):
+                    self._ended_by = outcome
+                    self._wake_everybody()
+                    return
                 for wake, awaited in self._callers.items():
                     if pending in awaited:
                         wake.put(None)
