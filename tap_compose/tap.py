@@ -167,7 +167,8 @@ class TapCompose(Tap):
         finally:
             self.run.close()
         sys.stderr.write("\n".join([*table(results), ""]))
-        report = Report([each.gap for each in results if each.gap is not None])
+        gaps = [each.gap for each in results if each.gap is not None]
+        report = Report([*self.run.report.gaps, *gaps])
         return report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
 
     def _selected_streams(self) -> list[ComposeStream]:

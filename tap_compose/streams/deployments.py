@@ -9,7 +9,7 @@ import msgspec
 from typing_extensions import override
 
 from tap_compose.api import hal
-from tap_compose.streams.base import AccountStream, DeploymentStream
+from tap_compose.streams.base import DeploymentStream, ListStream
 from tap_compose.streams.columns import (
     DEPLOYMENT_ID,
     boolean,
@@ -47,7 +47,7 @@ def _web_ui_url(deployment: dict[str, Any]) -> str | None:
     return hal.link(deployment, "compose_web_ui")
 
 
-class Deployments(AccountStream):
+class Deployments(ListStream):
     """All deployments of the account, whatever deployment_ids and deployment_shard say."""
 
     name = "deployments"
