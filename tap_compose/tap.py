@@ -205,7 +205,8 @@ class TapCompose(Tap):
         status = 128 + signum
         # A target that no longer reads would keep us for ever. No threading.Thread: a signal
         # that comes while another is started would wait for a lock that is never released.
-        _thread.start_new_thread(_exit_later, (status,))
+        with suppress(RuntimeError):  # no further thread can be started
+            _thread.start_new_thread(_exit_later, (status,))
         self.message_writer.stop(StopRun(f"received {signal.Signals(signum).name}", status))
 
     @classmethod

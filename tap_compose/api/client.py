@@ -186,6 +186,8 @@ class Client:
             if problem.has_response:
                 self._liveness.note_response()
             return first_contact.judge(str(problem), started)
+        except MemoryError:
+            return TransientError("not enough memory for the response")
         self._liveness.note_response()
         error = error_of(response.status, response.headers, response.body, self._token)
         if error is not None:

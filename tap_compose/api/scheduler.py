@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import heapq
 import itertools
+import logging
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_compose.api.errors import ApiError
+
+logger = logging.getLogger("tap-compose.api")
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ class RequestScheduler:
         self._queue = _Queue()
         self._in_flight: dict[PendingRequest, None] = {}  # the oldest first
         self._threads = 0
+        self._lacks_threads = False
         self._sent = 0
         self._ended_by: Exception | None = None
         self._is_closed = False
@@ -224,6 +228,9 @@ class RequestScheduler:
             RunEndingError: If another request has ended the run before one of them is done.
             Exception: Whatever a worker did not expect.
         """
+        if not self._threads:  # none could be started
+            while not (self._is_over or any(each.is_done for each in pending)):
+                self._send_next()
         # Not a Condition: with one, an exception that a signal handler raises in the wrong
         # microsecond is lost. And only who waits for a request is woken when it is done.
         wake: SimpleQueue[None] = SimpleQueue()
@@ -272,6 +279,7 @@ class RequestScheduler:
             wake.put(None)
 
     def _enqueue(self, pending: PendingRequest, wait: float) -> None:
+        problem: Exception | None = None
         with self._lock:
             if self._is_closed or pending.state is RequestState.CANCELLED:
                 pending.state = RequestState.CANCELLED
@@ -280,12 +288,31 @@ class RequestScheduler:
             pending.outcome = None
             self._queue.push(monotonic() + wait if wait else 0.0, pending)
             if self._threads < min(self._max_concurrency, len(self._in_flight) + len(self._queue)):
-                self._threads += 1
-                # Not threading.Thread: if a signal handler raises within its start(), the
-                # thread dies with a traceback on stderr.
-                _thread.start_new_thread(self._work, ())
+                problem = self._start_worker()
             elif self._has_free_slot:
                 self._workers.notify()
+        if problem is not None:  # not under the lock: logging may block
+            logger.warning(
+                "cannot start another thread: %s; requests are sent by %d of %d",
+                problem,
+                max(self._threads, 1),
+                self._max_concurrency,
+            )
+
+    def _start_worker(self) -> Exception | None:
+        """Start one more worker; return why not, the first time that it is impossible."""
+        self._threads += 1
+        try:
+            # Not threading.Thread: if a signal handler raises within its start(), the thread dies
+            # with a traceback on stderr.
+            _thread.start_new_thread(self._work, ())
+        except (RuntimeError, MemoryError) as problem:
+            self._threads -= 1
+            self._workers.notify()
+            if not self._lacks_threads:
+                self._lacks_threads = True
+                return problem
+        return None
 
     @property
     def _has_free_slot(self) -> bool:
