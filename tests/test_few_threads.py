@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_compose.api import hal, scheduler
+from tap_compose.api import hal, workers
 from tap_compose.api.client import Client, Request
 from tap_compose.api.errors import TransientError, UnreachableError
 from tap_compose.api.scheduler import PendingRequest, RequestScheduler, Tuning
@@ -50,7 +50,7 @@ main()
 
 
 def _without_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Let the scheduler start so many threads, and no more."""
+    """Let so many threads be started, and no more."""
     left = iter(range(most))
 
     def start(*arguments: Any) -> int:
@@ -58,7 +58,7 @@ def _without_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
             raise RuntimeError("can't start new thread")
         return _thread.start_new_thread(*arguments)
 
-    monkeypatch.setattr(scheduler, "_thread", SimpleNamespace(start_new_thread=start))
+    monkeypatch.setattr(workers, "_thread", SimpleNamespace(start_new_thread=start))
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
@@ -113,6 +113,7 @@ class _LittleMemory:
         self.failures = {"/large": 99, "/later": 1}
 
     def get(self, url: str, timeout: float) -> Response:
+        assert timeout <= 60
         path = url.removeprefix("https://api.example")
         self.failures[path] = self.failures.get(path, 0) - 1
         if self.failures[path] >= 0:

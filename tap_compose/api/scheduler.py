@@ -7,10 +7,8 @@ when one fails and may pass. ``Retry-After`` pauses all of them.
 
 from __future__ import annotations
 
-import _thread
 import heapq
 import itertools
-import logging
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,13 +19,12 @@ from typing import TYPE_CHECKING
 
 from tap_compose.api.errors import RunEndingError, TransientError
 from tap_compose.api.pacing import AdaptiveLimit, RetryPolicy
+from tap_compose.api.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_compose.api.errors import ApiError
-
-logger = logging.getLogger("tap-compose.api")
 
 
 @dataclass(frozen=True)
@@ -144,19 +141,17 @@ class RequestScheduler:
         tuning: Tuning,
     ) -> None:
         self._send = send
-        self._max_concurrency = max_concurrency
         self._limit = AdaptiveLimit(max_concurrency)
         self._retries = RetryPolicy(max_retries, tuning.longest_backoff)
 
         # An RLock: where a signal handler raises while its thread holds it, close() still passes.
         self._lock = threading.RLock()
-        self._workers = threading.Condition(self._lock)
+        self._wake_worker = threading.Condition(self._lock)
         self._callers: dict[SimpleQueue[None], tuple[PendingRequest, ...]] = {}
 
         self._queue = _Queue()
         self._in_flight: dict[PendingRequest, None] = {}  # the oldest first
-        self._threads = 0
-        self._lacks_threads = False
+        self._workers = Workers(self._work, max_concurrency)
         self._sent = 0
         self._ended_by: Exception | None = None
         self._is_closed = False
@@ -228,7 +223,7 @@ class RequestScheduler:
             RunEndingError: If another request has ended the run before one of them is done.
             Exception: Whatever a worker did not expect.
         """
-        if not self._threads:  # none could be started
+        if not self._workers.count:  # none could be started
             while not (self._is_over or any(each.is_done for each in pending)):
                 self._send_next()
         # Not a Condition: with one, an exception that a signal handler raises in the wrong
@@ -274,12 +269,11 @@ class RequestScheduler:
         return self._is_closed or self._ended_by is not None
 
     def _wake_everybody(self) -> None:
-        self._workers.notify_all()
+        self._wake_worker.notify_all()
         for wake in self._callers:
             wake.put(None)
 
     def _enqueue(self, pending: PendingRequest, wait: float) -> None:
-        problem: Exception | None = None
         with self._lock:
             if self._is_closed or pending.state is RequestState.CANCELLED:
                 pending.state = RequestState.CANCELLED
@@ -287,32 +281,10 @@ class RequestScheduler:
             pending.state = RequestState.WAITING
             pending.outcome = None
             self._queue.push(monotonic() + wait if wait else 0.0, pending)
-            if self._threads < min(self._max_concurrency, len(self._in_flight) + len(self._queue)):
-                problem = self._start_worker()
-            elif self._has_free_slot:
-                self._workers.notify()
-        if problem is not None:  # not under the lock: logging may block
-            logger.warning(
-                "cannot start another thread: %s; requests are sent by %d of %d",
-                problem,
-                max(self._threads, 1),
-                self._max_concurrency,
-            )
-
-    def _start_worker(self) -> Exception | None:
-        """Start one more worker; return why not, the first time that it is impossible."""
-        self._threads += 1
-        try:
-            # Not threading.Thread: if a signal handler raises within its start(), the thread dies
-            # with a traceback on stderr.
-            _thread.start_new_thread(self._work, ())
-        except (RuntimeError, MemoryError) as problem:
-            self._threads -= 1
-            self._workers.notify()
-            if not self._lacks_threads:
-                self._lacks_threads = True
-                return problem
-        return None
+            wanted = len(self._in_flight) + len(self._queue)
+            if not self._workers.start_another(wanted) and self._has_free_slot:
+                self._wake_worker.notify()
+        self._workers.report_problem()  # not under the lock: logging may block
 
     @property
     def _has_free_slot(self) -> bool:
@@ -355,9 +327,9 @@ class RequestScheduler:
                         self._in_flight[pending] = None
                         self._sent += 1
                         if self._queue and self._has_free_slot:
-                            self._workers.notify()  # one at a time, each wakes the next
+                            self._wake_worker.notify()  # one at a time, each wakes the next
                         return pending
-                self._workers.wait(wait)
+                self._wake_worker.wait(wait)
         return None
 
     def _finish(self, pending: PendingRequest, outcome: bytes | ApiError) -> None:
