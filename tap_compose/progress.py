@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import sys
 import threading
 from collections import deque
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from time import monotonic
@@ -161,9 +162,18 @@ def show(run: Run, streams: Sequence[str], writer: MessageWriter) -> AbstractCon
     if sys.stderr.isatty():
         if sys.stdout.isatty():
             return nullcontext()
-        if find_spec("rich") and os.environ.get("TERM") != "dumb":
+        if find_spec("rich") and os.environ.get("TERM") != "dumb" and _can_start_thread():
             return _drawn(Progress(run, streams, writer, _RATE_OVER))
     return _logged(Progress(run, streams, writer, LOG_EVERY))
+
+
+def _can_start_thread() -> bool:
+    """Try it: rich starts one, and cannot be stopped where that fails."""
+    try:
+        _thread.start_new_thread(int, ())
+    except RuntimeError:
+        return False
+    return True
 
 
 @contextmanager
@@ -174,7 +184,8 @@ def _logged(progress: Progress) -> Iterator[None]:
             logger.info("progress: %s", snapshot, extra={"progress": vars(snapshot)})
 
     is_over = threading.Event()
-    threading.Thread(target=log, name="progress", daemon=True).start()
+    with suppress(RuntimeError):  # no further thread can be started
+        threading.Thread(target=log, name="progress", daemon=True).start()
     try:
         yield
     finally:

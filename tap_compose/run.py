@@ -15,15 +15,18 @@ from tap_compose.api.errors import ApiError, RunEndingError
 from tap_compose.api.scheduler import Tuning
 from tap_compose.api.transport import RequestsTransport
 from tap_compose.report import Gap, Outcome, Report
+from tap_compose.rows.conversion import converter
 from tap_compose.settings import Settings
 from tap_compose.times import time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tap_compose.api.transport import Transport
 
 logger = logging.getLogger("tap-compose")
+
+_text = converter({"type": ["string", "null"]})
 
 
 @dataclass(eq=False)
@@ -36,7 +39,6 @@ class Run:
         transport: What sends requests; made from the settings if it is None.
         tuning: How the client waits.
         report: What was and what could not be done.
-        lists_are_complete: Whether every account and deployment in the lists had an id.
         started: When the run began, as a canonical time: no bookmark is ever later.
     """
 
@@ -44,12 +46,12 @@ class Run:
     transport: Transport | None = None
     tuning: Tuning = field(default_factory=Tuning)
     report: Report = field(default_factory=Report)
-    lists_are_complete: bool = True
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
 
     _client: Client | None = None
     _readers: Counter[str] = field(default_factory=Counter)
     _ids: dict[str, list[str] | ApiError] = field(default_factory=dict)
+    _incomplete_lists: set[str] = field(default_factory=set)
 
     @cached_property
     def settings(self) -> Settings:
@@ -93,6 +95,11 @@ class Run:
         if self._client is not None:
             self._client.close()
             self.report.requests = self._client.requests_sent
+
+    @property
+    def lists_are_complete(self) -> bool:
+        """Whether every account and deployment in the lists had an id."""
+        return not self._incomplete_lists
 
     @property
     def includes_account_level(self) -> bool:
@@ -154,10 +161,37 @@ class Run:
             raise
         except ApiError as error:
             return error
-        ids = [item.get("id") if isinstance(item, dict) else None for item in items]
-        known = [each for each in ids if isinstance(each, str) and each]
-        self.lists_are_complete &= len(known) == len(ids)
-        return list(dict.fromkeys(known))
+        ids: dict[str, None] = {}
+        dropped: list[str] = []
+        for item in items:
+            if not isinstance(item, dict):
+                dropped.append("an entry that is no object")
+            elif item_id := _id_of(item):
+                ids[item_id] = None
+            else:
+                dropped.append("a row without its id")
+        self.report_dropped(name, dropped)
+        return list(ids)
+
+    def report_dropped(self, name: str, reasons: Sequence[str]) -> None:
+        """Report the entries of a list that have no id; once, though several may read it.
+
+        Args:
+            name: The list's name, which is that of a stream too.
+            reasons: Why an entry is no row, for each one that is none.
+        """
+        if reasons and name not in self._incomplete_lists:
+            self._incomplete_lists.add(name)
+            for reason in reasons:
+                self.report.add(Gap(Outcome.DROPPED, name, reason))
+
+
+def _id_of(item: dict[str, Any]) -> str | None:
+    """Return the id as it stands in the rows of the list's own stream."""
+    value = item.get("id")
+    if value is None:
+        value = item.get("_id")
+    return None if value is None else _text(value, [])
 
 
 def _embedded(name: str, body: bytes) -> list[Any]:

@@ -169,7 +169,8 @@ class TapCompose(Tap):
         finally:
             self.run.close()
         print_lines(table(results))
-        report = Report([each.gap for each in results if each.gap is not None])
+        gaps = [each.gap for each in results if each.gap is not None]
+        report = Report([*self.run.report.gaps, *gaps])
         return report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
 
     def _selected_streams(self) -> list[ComposeStream]:
@@ -206,7 +207,8 @@ class TapCompose(Tap):
         status = 128 + signum
         # A target that no longer reads would keep us for ever. No threading.Thread: a signal
         # that comes while another is started would wait for a lock that is never released.
-        _thread.start_new_thread(_exit_later, (status,))
+        with suppress(RuntimeError):  # no further thread can be started
+            _thread.start_new_thread(_exit_later, (status,))
         self.message_writer.stop(StopRun(f"received {signal.Signals(signum).name}", status))
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -237,6 +238,24 @@ def test_an_unreadable_body_is_sent_again_and_then_the_result() -> None:
         assert result == 1
         assert (responses.requests, responses.retries) == (4, 2)
     assert transport.paths.count("/teams") == 3
+
+
+def test_a_body_of_the_wrong_shape_is_sent_again_twice_at_most(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def read(body: bytes) -> list[Any]:
+        return hal.embedded(hal.decode(body), "teams")
+
+    answers: list[Answer] = [503, b"{}", 503, b"{}", b"<html>", b"{}", b"unread"]
+    with (
+        caplog.at_level(logging.INFO),
+        _client({"/teams": answers}, max_retries=8) as (client, _),
+        pytest.raises(TransientError, match="^HTTP 200 with a body without a list of teams$"),
+    ):
+        client.get(Request("/teams", read))
+    assert answers == [b"unread"]
+    tries = [line.partition("; ")[2].partition(" in ")[0] for line in caplog.messages]
+    assert tries == [f"retry {number} of {most}" for number, most in enumerate((8, 3, 8, 4, 8), 1)]
 
 
 def test_the_next_responses_are_fetched_while_the_last_ones_are_taken() -> None:
@@ -492,6 +511,32 @@ def test_a_probe_does_not_wait_for_a_free_slot() -> None:
 
     with _client(answer, max_concurrency=1) as (client, _):
         assert _results(client.get_many(_numbered(2))) == [DeniedError, 1]
+
+
+def test_a_later_request_that_is_accepted_needs_no_probe() -> None:
+    third = threading.Event()
+
+    def respond(path: str) -> bytes:
+        if path == "/0":  # refused when what was sent after it has long been answered
+            assert third.wait(10)
+            return http(b"", b"401 Unauthorized")
+        if path == "/2":  # sent by the worker that has taken the answer to /1
+            third.set()
+        return http(path[1:].encode())
+
+    with raw_server(respond) as server:
+        client = Client.over_http(server.url, TOKEN, user_agent="tests/1", max_concurrency=2)
+        with closing(client):
+            assert _results(client.get_many(_numbered(4))) == [DeniedError, 1, 2, 3]
+    assert sorted(server.paths) == ["/0", "/1", "/2", "/3"]
+
+
+def test_an_earlier_request_that_is_accepted_proves_nothing() -> None:
+    with _client({"/0": b"0", "/1": 401, "/accounts": 401}, max_concurrency=1) as (client, _):
+        responses = client.get_many(_numbered(2))
+        assert next(responses)[1] == 0
+        with pytest.raises(TokenRejectedError):
+            next(responses)
 
 
 def test_refusals_of_one_moment_share_a_probe() -> None:

@@ -147,7 +147,7 @@ def test_retry_after_pauses_every_request() -> None:
         for each in requests:
             scheduler.submit(each)
         _until(lambda: "pause" in scheduler.waiting_for)
-        said = "the end of a pause that the API asked for, in 0 s"
+        said = "the end of a pause in which nothing is sent, in 0 s"
         assert scheduler.waiting_for == said
         _wait_for_all(scheduler, requests)
     assert len(sent) == 5

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import socket
+import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tap_compose.api import transport
 from tap_compose.api.transport import (
     BrokenConnectionError,
     CertificateError,
@@ -29,8 +31,8 @@ TOKEN = "a-token-for-tests"
 
 
 def _get(url: str, path: str = "/teams", timeout: float = 5.0) -> Response:
-    with closing(RequestsTransport(url, TOKEN, user_agent="tests/1", connections=1)) as transport:
-        return transport.get(f"{url}{path}", timeout)
+    with closing(RequestsTransport(url, TOKEN, user_agent="tests/1", connections=1)) as session:
+        return session.get(f"{url}{path}", timeout)
 
 
 def test_a_request_carries_token_user_agent_and_parameters() -> None:
@@ -143,6 +145,20 @@ def test_silence_times_out() -> None:
             _get(f"http://{address}", timeout=0.2)
     assert str(caught.value) == f"no complete response from {address} in 0.2 s"
     assert not caught.value.has_response
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a full backlog is refused elsewhere")
+def test_a_host_that_takes_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_LONGEST_CONNECT", 0.5)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as stack:
+        for _ in range(4):  # nobody accepts them
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(server.getsockname())
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(NoConnectionError) as caught:
+            _get(f"http://{address}", timeout=60)
+    assert str(caught.value) == f"no connection to {address} in 0.5 s"
 
 
 def test_nobody_listens() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -136,6 +136,64 @@ def test_what_stays_fails_alone(fault: str, calm: Output) -> None:
         ("datacenters", None),
     }
     assert "datacenters" not in output.rows
+
+
+@pytest.mark.parametrize(
+    ("fault", "tries"), [("null", 3), ("list", 3), ("html", 9), ("empty", 9), ("cut", 9)]
+)
+def test_a_body_of_the_wrong_shape_is_requested_three_times_at_most(fault: str, tries: int) -> None:
+    path = f"/deployments/{FIRST}/alerts"
+    with Sandbox(SIZE, faults=[Fault(fault, 1, path)]) as sandbox:
+        output = sync(
+            config_for(sandbox, max_retries=8), streams=["deployment_alerts", "deployment_health"]
+        )
+        assert len(sandbox.faults.struck) == tries
+    assert output.status == 1
+    assert _gaps(output) == {
+        ("failed", "deployment_alerts", FIRST),
+        ("failed", "deployment_health", FIRST),
+    }
+
+
+class _WithoutAlerts(Account):
+    """An account whose deployments have no list of alerts, or null in its place."""
+
+    body: ClassVar[dict[str, Any]] = {"summary": "healthy"}
+
+    def resource(self, deployment_id: str, name: str) -> dict[str, Any]:
+        return self.body if name == "alerts" else super().resource(deployment_id, name)
+
+
+class _WithNull(_WithoutAlerts):
+    body: ClassVar = {"summary": "healthy", "_embedded": None}
+
+
+class _WithoutSummary(_WithoutAlerts):
+    body: ClassVar = {"summary": None}
+
+
+def test_a_summary_without_a_list_is_a_deployment_without_alerts() -> None:
+    streams = ["deployment_alerts", "deployment_health"]
+    with Sandbox(account=_WithoutAlerts(Size(deployments=2))) as sandbox:
+        output = sync(config_for(sandbox), streams=streams)
+        ids = sandbox.account.deployment_ids
+    assert output.status == 0
+    assert output.rows == {
+        "deployment_health": [
+            {"deployment_id": each, "summary": "healthy", "alert_count": 0} for each in ids
+        ]
+    }
+
+
+@pytest.mark.parametrize("account", [_WithNull, _WithoutSummary])
+def test_no_list_of_alerts_and_no_sign_that_there_are_none(account: type[Account]) -> None:
+    with Sandbox(account=account(Size(deployments=2))) as sandbox:
+        output = sync(config_for(sandbox), streams=["deployment_health"])
+    assert (output.status, output.rows) == (1, {})
+    assert output.tap is not None
+    assert {gap.reason for gap in output.tap.run.report.gaps} == {
+        "HTTP 200 with a body without a list of alerts"
+    }
 
 
 def test_a_list_of_deployments_that_cannot_be_read_fails_their_streams(calm: Output) -> None:

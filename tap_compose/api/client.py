@@ -7,9 +7,8 @@ the results, so whoever uses the client needs no lock.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
-from urllib.parse import urlencode
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from typing_extensions import Self, override
 
@@ -17,12 +16,12 @@ from tap_compose.api.errors import (
     ApiError,
     TransientError,
     UnreachableError,
-    UnreadableBodyError,
     error_of,
 )
+from tap_compose.api.fetcher import Fetch, Fetcher, Request
 from tap_compose.api.liveness import Liveness
 from tap_compose.api.pacing import RetryPolicy
-from tap_compose.api.scheduler import PendingRequest, RequestScheduler, Tuning
+from tap_compose.api.scheduler import RequestScheduler, Tuning
 from tap_compose.api.transport import (
     CertificateError,
     RequestsTransport,
@@ -31,30 +30,11 @@ from tap_compose.api.transport import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Client", "CompletedRequests", "Request", "Responses"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Request(Generic[T]):
-    """A GET request and how its body is read.
-
-    Attributes:
-        path: Path below the base URL, values percent-encoded (``hal.url_path``).
-        read: Makes the result from the body; raises ``UnreadableBodyError`` if the body is not
-            what the endpoint promises, and the request is sent again.
-        params: Query parameters, unescaped.
-        readers: How many requests of this run want this body. It is fetched once, and dropped
-            when so many have read it.
-        context: Whatever the caller wants to find with the result.
-    """
-
-    path: str
-    read: Callable[[bytes], T]
-    params: Mapping[str, str] = field(default_factory=dict)
-    readers: int = 1
-    context: Any = None
 
 
 class Client:
@@ -93,8 +73,8 @@ class Client:
             self._get, max_concurrency=max_concurrency, max_retries=max_retries, tuning=tuning
         )
         retries = RetryPolicy(max_retries, tuning.longest_backoff)
-        self._liveness = Liveness(base_url, self._get, retries, tuning.silent_failures)
-        self._fetcher = _Fetcher(base_url, self._scheduler, self._liveness)
+        self._liveness = Liveness(base_url, self._get, retries, tuning)
+        self._fetcher = Fetcher(base_url, self._scheduler, self._liveness)
 
     @classmethod
     def over_http(
@@ -170,17 +150,24 @@ class Client:
 
     def _get(self, url: str) -> bytes | ApiError:
         """Send a request once; called by the worker threads."""
+        started = monotonic()
+        first_contact = self._liveness.first_contact
         try:
-            response = self._transport.get(url, self._timeout)
+            response = self._transport.get(url, first_contact.timeout(self._timeout))
         except CertificateError as problem:
             return UnreachableError(str(problem))
         except TransportError as problem:
             if problem.has_response:
                 self._liveness.note_response()
-            return TransientError(str(problem))
+            return first_contact.judge(str(problem), started)
+        except MemoryError:
+            return TransientError("not enough memory for the response")
         self._liveness.note_response()
         error = error_of(response.status, response.headers, response.body, self._token)
-        return response.body if error is None else error
+        if error is not None:
+            return error
+        self._liveness.note_accepted(started)
+        return response.body
 
 
 class _Results(Generic[T]):
@@ -191,11 +178,11 @@ class _Results(Generic[T]):
         retries: How many of them were retries.
     """
 
-    def __init__(self, fetcher: _Fetcher) -> None:
+    def __init__(self, fetcher: Fetcher) -> None:
         self.requests = 0
         self.retries = 0
         self._fetcher = fetcher
-        self._outstanding: list[tuple[Request[T], _Fetch]] = []
+        self._outstanding: list[tuple[Request[T], Fetch]] = []
 
     def _send(self, request: Request[T]) -> None:
         self._outstanding.append((request, self._fetcher.send(request)))
@@ -221,7 +208,7 @@ class Responses(_Results[T], Iterator[tuple[Request[T], "T | ApiError"]]):
         ahead: How many may be in flight or waiting to be taken.
     """
 
-    def __init__(self, fetcher: _Fetcher, requests: Iterable[Request[T]], *, ahead: int) -> None:
+    def __init__(self, fetcher: Fetcher, requests: Iterable[Request[T]], *, ahead: int) -> None:
         super().__init__(fetcher)
         self._requests = iter(requests)
         self._ahead = ahead
@@ -278,7 +265,7 @@ class CompletedRequests(_Results[T]):
         room: How many requests should be outstanding at most.
     """
 
-    def __init__(self, fetcher: _Fetcher, *, room: int) -> None:
+    def __init__(self, fetcher: Fetcher, *, room: int) -> None:
         super().__init__(fetcher)
         self._room = room
 
@@ -327,72 +314,3 @@ class CompletedRequests(_Results[T]):
         for _, fetch in self._outstanding:
             self._fetcher.cancel(fetch)
         self._outstanding.clear()
-
-
-@dataclass(eq=False)
-class _Fetch(PendingRequest):
-    """A request on its way, and who wants it.
-
-    Attributes:
-        readers: How many have not read its outcome yet.
-        tries_counted: How many of its tries somebody has counted.
-        error: Its outcome if that is an error, after a 401 was judged.
-    """
-
-    readers: int = 1
-    tries_counted: int = 0
-    error: ApiError | None = None
-
-
-class _Fetcher:
-    """Fetches for all results of a client; one body for all its readers."""
-
-    def __init__(self, base_url: str, scheduler: RequestScheduler, liveness: Liveness) -> None:
-        self._base_url = base_url
-        self._scheduler = scheduler
-        self._liveness = liveness
-        self._shared: dict[str, _Fetch] = {}
-
-    def send(self, request: Request[Any]) -> _Fetch:
-        """Send a request, unless its body is there or on its way for another reader."""
-        query = f"?{urlencode(request.params)}" if request.params else ""
-        url = f"{self._base_url}{request.path}{query}"
-        fetch = self._shared.get(url)
-        if fetch is None:
-            fetch = _Fetch(url, request.path, readers=request.readers)
-            if request.readers > 1:
-                self._shared[url] = fetch
-            self._scheduler.submit(fetch)
-        return fetch
-
-    def wait(self, fetches: Iterable[_Fetch]) -> None:
-        """Wait until one of several is done."""
-        self._scheduler.wait(*fetches)
-
-    def read(self, request: Request[T], fetch: _Fetch) -> tuple[Request[T], T | ApiError] | None:
-        """Read the body of a request that is done; None if it had to be sent again."""
-        result: T | ApiError
-        if isinstance(fetch.outcome, ApiError):
-            if fetch.error is None:
-                fetch.error = self._liveness.judge(fetch, fetch.outcome)
-            result = fetch.error
-        else:
-            try:
-                result = request.read(cast("bytes", fetch.outcome))
-            except UnreadableBodyError as error:
-                result = TransientError(f"HTTP 200 with {error}", status=200)
-                if self._scheduler.retry(fetch, result):
-                    return None
-        self._release(fetch)
-        return request, result
-
-    def cancel(self, fetch: _Fetch) -> None:
-        """Forget a request for one of its readers."""
-        self._release(fetch)
-        if not fetch.readers:
-            self._scheduler.cancel(fetch)
-
-    def _release(self, fetch: _Fetch) -> None:
-        fetch.readers -= 1
-        if not fetch.readers:
-            self._shared.pop(fetch.url, None)

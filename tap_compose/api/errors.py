@@ -38,13 +38,21 @@ class TransientError(ApiError):
         message: What went wrong.
         status: The HTTP status; None if there was no complete response.
         retry_after: Seconds that the API asks to wait, if it does.
+        most_retries: Retries after which the request counts as failed, if the settings allow
+            more.
     """
 
     def __init__(
-        self, message: str, *, status: int | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        most_retries: int | None = None,
     ) -> None:
         super().__init__(message, status=status)
         self.retry_after = retry_after
+        self.most_retries = most_retries
 
 
 class UnauthorizedError(ApiError):
@@ -77,6 +85,10 @@ class UnreachableError(RunEndingError):
 
 class UnreadableBodyError(Exception):
     """A response with status 200 whose body is not what the endpoint promises."""
+
+
+class NoJsonError(UnreadableBodyError):
+    """A response with status 200 whose body is empty, cut off or an error page."""
 
 
 ERRORS_BY_STATUS: Mapping[int, type[ApiError]] = {

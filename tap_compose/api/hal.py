@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tap_compose.api.errors import UnreadableBodyError
+from tap_compose.api.errors import NoJsonError, UnreadableBodyError
 
 exact_number = Context(
     prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation]
@@ -48,7 +48,7 @@ def decode(body: bytes) -> Any:
         halves of surrogate pairs become U+FFFD.
 
     Raises:
-        UnreadableBodyError: If it is no JSON.
+        NoJsonError: If it is no JSON.
     """
     try:
         return _decode(body)
@@ -64,7 +64,7 @@ def decode(body: bytes) -> Any:
         return _well_formed(value)
     except (ValueError, RecursionError):
         what = "an empty body" if not body.strip() else "a body that is no JSON"
-        raise UnreadableBodyError(what) from None
+        raise NoJsonError(what) from None
 
 
 def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:

@@ -15,14 +15,14 @@ from tap_compose.api.errors import (
     TokenRejectedError,
     TransientError,
     UnauthorizedError,
-    UnreachableError,
 )
+from tap_compose.api.first_contact import FirstContact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_compose.api.pacing import RetryPolicy
-    from tap_compose.api.scheduler import PendingRequest
+    from tap_compose.api.scheduler import PendingRequest, Tuning
 
 _PROBE_PATH = "/accounts"
 """The one resource that every live token may read."""
@@ -35,7 +35,10 @@ class Liveness:
         base_url: Base URL without a slash at its end.
         send: Sends a request to a URL once.
         retries: How often a probe is sent again.
-        silent_failures: Requests in a row that may fail without any response before a probe.
+        tuning: How long to wait for the first response, and when to probe.
+
+    Attributes:
+        first_contact: Whether the API has responded at all, and how long to wait until it does.
     """
 
     def __init__(
@@ -43,22 +46,32 @@ class Liveness:
         base_url: str,
         send: Callable[[str], bytes | ApiError],
         retries: RetryPolicy,
-        silent_failures: int,
+        tuning: Tuning,
     ) -> None:
         self._probe_url = f"{base_url}{_PROBE_PATH}"
-        self._address = urlsplit(base_url).netloc
         self._send = send
         self._retries = retries
-        self._most_silent_failures = silent_failures
+        self._most_silent_failures = tuning.silent_failures
         self._silent_failures = 0
-        self._has_responded = False
+        address = urlsplit(base_url).netloc
+        self.first_contact = FirstContact(address, retries.max_retries, tuning)
+        self._accepted = 0.0  # when the latest request was sent that the token was good for
         self._probe_ended = 0.0
         self._probe_error: ApiError | None = None
 
     def note_response(self) -> None:
         """Take note that the API responded; called by the worker threads."""
-        self._has_responded = True
+        self.first_contact.is_made = True
         self._silent_failures = 0
+
+    def note_accepted(self, started: float) -> None:
+        """Take note of a response with status 200; called by the worker threads.
+
+        Args:
+            started: When its request was sent, by the monotonic clock.
+        """
+        # Without a lock: in the worst case an earlier time stays, and a probe is sent.
+        self._accepted = max(self._accepted, started)
 
     def judge(self, pending: PendingRequest, error: ApiError) -> ApiError:
         """Find out what the failure of a request means to the run.
@@ -84,6 +97,8 @@ class Liveness:
     def _judge_refusal(self, pending: PendingRequest, refusal: UnauthorizedError) -> ApiError:
         if pending.name == _PROBE_PATH:
             return _token_rejected(refusal)
+        if self._accepted > pending.started:
+            return DeniedError(str(refusal), status=refusal.status)
         if pending.started > self._probe_ended:
             self._probe_error = self._probe()
             self._probe_ended = monotonic()
@@ -97,14 +112,10 @@ class Liveness:
         return DeniedError(str(refusal), status=refusal.status)
 
     def _check_silence(self, error: ApiError) -> None:
-        """Raise if nothing has ever responded, or nothing does any more."""
+        """Raise if nothing responds any more."""
         self._silent_failures += 1
-        if not self._has_responded or (
-            self._silent_failures >= self._most_silent_failures and self._is_silent()
-        ):
-            raise UnreachableError(
-                f"{error}; nothing answers at {self._address}: check api_url and the network"
-            ) from error
+        if self._silent_failures >= self._most_silent_failures and self._is_silent():
+            raise self.first_contact.unreachable(str(error)) from error
 
     def _is_silent(self) -> bool:
         problem = self._probe()
@@ -114,7 +125,9 @@ class Liveness:
         """Send a probe in this thread: it must not wait for the requests that are queued."""
         for tries in itertools.count(1):
             outcome = self._send(self._probe_url)
-            if not isinstance(outcome, TransientError) or not self._retries.allows_retry(tries):
+            if not isinstance(outcome, TransientError) or not self._retries.allows_retry(
+                tries, outcome
+            ):
                 break
             sleep(self._retries.log_retry(_PROBE_PATH, tries, outcome))
         return outcome if isinstance(outcome, ApiError) else None

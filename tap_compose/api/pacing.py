@@ -61,9 +61,9 @@ class RetryPolicy:
     max_retries: int
     longest_backoff: float
 
-    def allows_retry(self, tries: int) -> bool:
+    def allows_retry(self, tries: int, problem: TransientError) -> bool:
         """Tell whether a request that was sent so often has tries left."""
-        return tries <= self.max_retries
+        return tries <= self._most_retries(problem)
 
     def log_retry(self, name: str, tries: int, problem: TransientError) -> float:
         """Log that a request will be sent again, and return in how many seconds."""
@@ -75,7 +75,12 @@ class RetryPolicy:
             name,
             problem,
             tries,
-            self.max_retries,
+            self._most_retries(problem),
             wait,
         )
         return wait
+
+    def _most_retries(self, problem: TransientError) -> int:
+        if problem.most_retries is None:
+            return self.max_retries
+        return min(self.max_retries, problem.most_retries)

@@ -7,18 +7,19 @@ when one fails and may pass. ``Retry-After`` pauses all of them.
 
 from __future__ import annotations
 
-import _thread
 import heapq
 import itertools
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tap_compose.api.errors import TransientError
+from tap_compose.api.errors import RunEndingError, TransientError
 from tap_compose.api.pacing import AdaptiveLimit, RetryPolicy
+from tap_compose.api.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +35,16 @@ class Tuning:
         longest_backoff: Seconds before a retry at most, unless ``Retry-After`` asks for more.
         silent_failures: Requests in a row that may fail without any response before the API is
             probed.
+        first_timeout: Seconds for a request at most until the API has responded once.
+        first_retries: How often they are sent again at most until then.
+        longest_first_contact: Seconds until the first response, whatever the requests do.
     """
 
     longest_backoff: float = 60.0
     silent_failures: int = 8
+    first_timeout: float = 20.0
+    first_retries: int = 2
+    longest_first_contact: float = 68.0
 
 
 class RequestState(Enum):
@@ -134,20 +141,19 @@ class RequestScheduler:
         tuning: Tuning,
     ) -> None:
         self._send = send
-        self._max_concurrency = max_concurrency
         self._limit = AdaptiveLimit(max_concurrency)
         self._retries = RetryPolicy(max_retries, tuning.longest_backoff)
 
         # An RLock: where a signal handler raises while its thread holds it, close() still passes.
         self._lock = threading.RLock()
-        self._workers = threading.Condition(self._lock)
+        self._wake_worker = threading.Condition(self._lock)
         self._callers: dict[SimpleQueue[None], tuple[PendingRequest, ...]] = {}
 
         self._queue = _Queue()
         self._in_flight: dict[PendingRequest, None] = {}  # the oldest first
-        self._threads = 0
+        self._workers = Workers(self._work, max_concurrency)
         self._sent = 0
-        self._bug: Exception | None = None
+        self._ended_by: Exception | None = None
         self._is_closed = False
 
     @property
@@ -175,7 +181,7 @@ class RequestScheduler:
                 return ""
             pause = self._limit.paused_until - now
             if pause > 0:
-                return f"the end of a pause that the API asked for, in {pause:.0f} s"
+                return f"the end of a pause in which nothing is sent, in {pause:.0f} s"
             due, pending = first
             return f"GET {pending.name} to be tried again, in {max(due - now, 0):.0f} s"
 
@@ -197,21 +203,29 @@ class RequestScheduler:
         Returns:
             False if its tries are used up; it stays as it is then.
         """
-        if not self._retries.allows_retry(pending.tries):
+        if not self._retries.allows_retry(pending.tries, problem):
             return False
         self._enqueue(pending, self._retries.log_retry(pending.name, pending.tries, problem))
         return True
 
-    def wait(self, *pending: PendingRequest) -> None:
+    def wait(self, *pending: PendingRequest, timeout: float | None = None) -> bool:
         """Block until one of several requests is done.
 
         Args:
             pending: Requests that were submitted.
+            timeout: Seconds to wait at most; None for no limit.
+
+        Returns:
+            Whether one of them is done.
 
         Raises:
             RuntimeError: If the scheduler is closed before one of them is done.
+            RunEndingError: If another request has ended the run before one of them is done.
             Exception: Whatever a worker did not expect.
         """
+        if not self._workers.count:  # none could be started
+            while not (self._is_over or any(each.is_done for each in pending)):
+                self._send_next()
         # Not a Condition: with one, an exception that a signal handler raises in the wrong
         # microsecond is lost. And only who waits for a request is woken when it is done.
         wake: SimpleQueue[None] = SimpleQueue()
@@ -220,14 +234,18 @@ class RequestScheduler:
                 self._callers[wake] = pending
                 if self._is_over or any(each.is_done for each in pending):
                     wake.put(None)
-            wake.get()
+            with suppress(Empty):
+                wake.get(timeout=timeout)
         finally:
             with self._lock:
                 self._callers.pop(wake, None)
-        if self._bug is not None:
-            raise self._bug
-        if not any(each.is_done for each in pending):
+        if any(each.is_done for each in pending):
+            return True
+        if self._ended_by is not None:
+            raise self._ended_by
+        if self._is_closed:
             raise RuntimeError("closed while a request was waited for")
+        return False
 
     def cancel(self, pending: PendingRequest) -> None:
         """Forget a request; if it is in flight, its response is ignored.
@@ -248,10 +266,10 @@ class RequestScheduler:
 
     @property
     def _is_over(self) -> bool:
-        return self._is_closed or self._bug is not None
+        return self._is_closed or self._ended_by is not None
 
     def _wake_everybody(self) -> None:
-        self._workers.notify_all()
+        self._wake_worker.notify_all()
         for wake in self._callers:
             wake.put(None)
 
@@ -263,13 +281,10 @@ class RequestScheduler:
             pending.state = RequestState.WAITING
             pending.outcome = None
             self._queue.push(monotonic() + wait if wait else 0.0, pending)
-            if self._threads < min(self._max_concurrency, len(self._in_flight) + len(self._queue)):
-                self._threads += 1
-                # Not threading.Thread: if a signal handler raises within its start(), the
-                # thread dies with a traceback on stderr.
-                _thread.start_new_thread(self._work, ())
-            elif self._has_free_slot:
-                self._workers.notify()
+            wanted = len(self._in_flight) + len(self._queue)
+            if not self._workers.start_another(wanted) and self._has_free_slot:
+                self._wake_worker.notify()
+        self._workers.report_problem()  # not under the lock: logging may block
 
     @property
     def _has_free_slot(self) -> bool:
@@ -289,7 +304,7 @@ class RequestScheduler:
             self._finish(pending, outcome)
         except Exception as bug:  # noqa: BLE001  # raised again in wait()
             with self._lock:
-                self._bug = bug
+                self._ended_by = bug
                 self._wake_everybody()
             return False
         return True
@@ -312,9 +327,9 @@ class RequestScheduler:
                         self._in_flight[pending] = None
                         self._sent += 1
                         if self._queue and self._has_free_slot:
-                            self._workers.notify()  # one at a time, each wakes the next
+                            self._wake_worker.notify()  # one at a time, each wakes the next
                         return pending
-                self._workers.wait(wait)
+                self._wake_worker.wait(wait)
         return None
 
     def _finish(self, pending: PendingRequest, outcome: bytes | ApiError) -> None:
@@ -328,10 +343,14 @@ class RequestScheduler:
             if pending.state is RequestState.CANCELLED:
                 return
             if not isinstance(outcome, TransientError) or not self._retries.allows_retry(
-                pending.tries
+                pending.tries, outcome
             ):
                 pending.outcome = outcome
                 pending.state = RequestState.DONE
+                if isinstance(outcome, RunEndingError):
+                    self._ended_by = outcome
+                    self._wake_everybody()
+                    return
                 for wake, awaited in self._callers.items():
                     if pending in awaited:
                         wake.put(None)

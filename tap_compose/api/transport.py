@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _LONGEST_ERROR_BODY = 1 << 16
+_LONGEST_CONNECT = 10.0
+"""Seconds for a connection, however long a request may take."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,9 @@ class RequestsTransport:
         request.url = url
         has_response = False
         try:
-            response = self._adapter.send(request, timeout=timeout, **self._settings)
+            response = self._adapter.send(
+                request, timeout=(min(timeout, _LONGEST_CONNECT), timeout), **self._settings
+            )
             has_response = True
             with response:
                 body = _read_body(response, deadline)
@@ -147,6 +151,9 @@ class RequestsTransport:
     def _translate(self, error: Exception, timeout: float, *, has_response: bool) -> TransportError:
         if isinstance(error, requests.exceptions.SSLError):
             return CertificateError(self._address, masked(str(error), self._token))
+        if isinstance(error, requests.ConnectTimeout):
+            seconds = min(timeout, _LONGEST_CONNECT)
+            return NoConnectionError(f"no connection to {self._address} in {seconds:g} s")
         if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
             message = f"no complete response from {self._address} in {timeout:g} s"
             return TimedOutError(message, has_response=has_response)

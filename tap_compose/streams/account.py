@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from tap_compose.api.errors import ApiError
-from tap_compose.streams.base import AccountStream
+from tap_compose.streams.base import AccountStream, ListStream
 from tap_compose.streams.columns import key, records, schema, text
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tap_compose.rows.reader import RowBatch
 
 
-class Accounts(AccountStream):
+class Accounts(ListStream):
     """The accounts of which the token's user is a member; usually one."""
 
     name = "accounts"

@@ -229,6 +229,17 @@ class AccountStream(ComposeStream):
                 yield self.accept(result)
 
 
+class ListStream(AccountStream):
+    """A list that other streams take ids from; any spelling of an id will do."""
+
+    aliases: ClassVar[Mapping[str, Sequence[str]]] = {"id": ("_id",)}
+
+    @override
+    def accept(self, batch: RowBatch, deployment_id: str | None = None) -> list[Row]:
+        self.run.report_dropped(self.name, batch.dropped)
+        return self.merge_copies(batch.rows)
+
+
 class DeploymentStream(ComposeStream):
     """A report that is requested once per deployment."""
 

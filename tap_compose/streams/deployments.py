@@ -9,7 +9,7 @@ import msgspec
 from typing_extensions import override
 
 from tap_compose.api import hal
-from tap_compose.streams.base import AccountStream, DeploymentStream
+from tap_compose.streams.base import DeploymentStream, ListStream
 from tap_compose.streams.columns import (
     DEPLOYMENT_ID,
     boolean,
@@ -47,7 +47,7 @@ def _web_ui_url(deployment: dict[str, Any]) -> str | None:
     return hal.link(deployment, "compose_web_ui")
 
 
-class Deployments(AccountStream):
+class Deployments(ListStream):
     """All deployments of the account, whatever deployment_ids and deployment_shard say."""
 
     name = "deployments"
@@ -115,6 +115,13 @@ class DeploymentAddons(DeploymentStream):
     )
 
 
+def _alerts_of(body: Any) -> list[Any]:
+    """Take the alerts out of a body; one with a summary may leave an empty list out."""
+    if isinstance(body, dict) and "_embedded" not in body and isinstance(body.get("summary"), str):
+        return []
+    return hal.embedded(body, "alerts")
+
+
 def _digest(alert: Row) -> str:
     parts = [alert[name] for name in ("deployment_id", "capsule_id", "name", "message")]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
@@ -146,7 +153,7 @@ class DeploymentAlerts(DeploymentStream):
     @override
     def unwrap(cls, content: Any) -> list[Any]:
         summary = {"summary": content.get("summary")} if isinstance(content, dict) else {}
-        alerts = hal.embedded(content, "alerts")
+        alerts = _alerts_of(content)
         return [{**each, **summary} if isinstance(each, dict) else each for each in alerts]
 
 
@@ -166,7 +173,7 @@ class DeploymentHealth(DeploymentStream):
     @classmethod
     @override
     def unwrap(cls, content: Any) -> list[Any]:
-        count = len(hal.embedded(content, "alerts"))
+        count = len(_alerts_of(content))
         return [{"summary": content.get("summary"), "alert_count": count}]
 
 

@@ -58,7 +58,7 @@ class DeploymentRecipes(DeploymentStream):
             self.logger.warning("a bookmark for all of %s at once is not used", self.name)
             self.stream_state.pop("replication_key", None)
         existing = self.run.all_deployment_ids()
-        if not isinstance(existing, ApiError):
+        if not isinstance(existing, ApiError) and self.run.lists_are_complete:
             self._bookmarks.prune(set(existing))
 
     @cached_property
