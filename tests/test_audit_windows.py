@@ -12,7 +12,7 @@ from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams.audit import AuditEvents
-from tap_compose.streams.audit_pages import Page
+from tap_compose.streams.audit_pages import PAGE, Page
 from tap_compose.streams.audit_windows import Plan, Window, WindowTuning
 from tests.tap_runs import Output, config_for, sync
 
@@ -206,7 +206,7 @@ def _split_plan() -> tuple[Plan, Window]:
     events: list[Any] = [
         (f"2016-01-04T23:{each:02}:00.000Z", {"id": str(each)}) for each in minutes
     ]
-    probe.add(Page(events, len(events)))
+    probe.add(Page(events, PAGE))
     assert probe.is_read
     plan.finish(probe)
     return plan, probe
