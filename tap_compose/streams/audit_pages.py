@@ -145,35 +145,40 @@ class Paginator:
             UnreadableBodyError: If the page contradicts what is known. Nothing has changed
                 then, so another response to the same request may be read.
         """
-        unseen = self._unseen(page)
-        if self._step is _Step.REPEAT and page.entries:
-            self._require_cursor(page)
+        times = [at for at, _ in page.events]
+        ids = [row["id"] for _, row in page.events]
+        unseen = self._unseen(page, ids)
+        if self._step is _Step.REPEAT and page.entries and self._cursor not in ids:
+            raise UnreadableBodyError("a page without an event that an earlier response held")
         if not page.entries:
             step = self._step_after_empty_page()
         elif page.entries < self.lengths.longest:
             step = None
         else:
             step = _Step.NEXT if unseen else self._step_after_known_page()
-        lowest = self._lowest_with(page) if unseen else self.lowest
+        lowest = self._lowest_with(times) if unseen else self.lowest
         self._note_progress(lowest)
         self._note_length(page, has_unseen=bool(unseen))
-        self._seen.update((row["id"], at) for at, row in unseen)
+        self._seen.update(zip(ids, times, strict=True))
         self.lowest = lowest
         self.is_complete = step is None or (lowest is not None and lowest < self._newer_than)
         if step is not None:
-            self._go_on(page if unseen else None, step)
+            if unseen:
+                self._cursor, self._cursor_before = self._last_two(ids)
+                self._length = page.entries
+                self._done.clear()
+                if self._cursor_before is not None and not self.lengths.is_full:
+                    step = _Step.REPEAT
+            self._go_on(step)
         return unseen
 
-    def _go_on(self, page: Page | None, step: _Step) -> None:
-        """Choose the next request: after a page of new events, or after one without any."""
-        if page is not None:
-            self._length = page.entries
-            ids = [row["id"] for _, row in page.events]
-            before = next((each for each in reversed(ids) if each != ids[-1]), self._cursor)
-            self._cursor, self._cursor_before = ids[-1], before
-            self._done.clear()
-            if before is not None and not self.lengths.is_full:
-                step = _Step.REPEAT
+    def _last_two(self, ids: list[str]) -> tuple[str, str | None]:
+        """Return the last event and the last but one; the latter may be on the page before."""
+        last = ids[-1]
+        return last, next((each for each in reversed(ids) if each != last), self._cursor)
+
+    def _go_on(self, step: _Step) -> None:
+        """Choose the next request."""
         self._step = step
         self._done.add(step)
         if step is _Step.NEXT:
@@ -212,11 +217,6 @@ class Paginator:
     def _latest_to_check(self) -> str:
         return min(self.latest_unseen or self._older_than, self._older_than)
 
-    def _require_cursor(self, page: Page) -> None:
-        """Make sure that a page after the last event but one holds the last one."""
-        if all(row["id"] != self._cursor for _, row in page.events):
-            raise UnreadableBodyError("a page without an event that an earlier response held")
-
     def _note_length(self, page: Page, *, has_unseen: bool) -> None:
         lengths = self.lengths
         if page.entries > lengths.longest:
@@ -229,11 +229,8 @@ class Paginator:
         query = {"newer_than": self._newer_than, "older_than": older_than}
         return query if cursor is None else {**query, "cursor": cursor}
 
-    def _lowest_with(self, page: Page) -> str | None:
-        """Return the time of the oldest event, this page's included; check the order."""
-        times = [at for at, _ in page.events]
-        if not times:
-            return self.lowest
+    def _lowest_with(self, times: list[str]) -> str:
+        """Return the time of the oldest event, those of a page included; check their order."""
         # A check begins above what is known already.
         lowest = None if self._step is _Step.BY_TIME else self.lowest
         if times == sorted(times, reverse=True) and times[0] <= (lowest or times[0]):
@@ -249,12 +246,11 @@ class Paginator:
                 lowest, latest = at, shifted(at, TOLERANCE)
         return min(lowest, self.lowest or lowest)
 
-    def _unseen(self, page: Page) -> list[tuple[str, Row]]:
+    def _unseen(self, page: Page, ids: list[str]) -> list[tuple[str, Row]]:
         """Return the events that were not returned before, each once."""
-        ids = {row["id"] for _, row in page.events}
-        if len(ids) == len(page.events) and self._seen.keys().isdisjoint(ids):
+        if len(set(ids)) == len(ids) and self._seen.keys().isdisjoint(ids):
             return page.events
-        unseen = {row["id"]: (at, row) for at, row in reversed(page.events)}
+        unseen = dict(zip(reversed(ids), reversed(page.events), strict=True))
         return [each for id_, each in reversed(unseen.items()) if id_ not in self._seen]
 
     def _note_progress(self, lowest: str | None) -> None:
