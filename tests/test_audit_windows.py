@@ -12,7 +12,8 @@ from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams.audit import AuditEvents
-from tap_compose.streams.audit_windows import Page, Plan, Window, WindowTuning
+from tap_compose.streams.audit_pages import PAGE, Page
+from tap_compose.streams.audit_windows import Plan, Window, WindowTuning
 from tests.tap_runs import Output, config_for, sync
 
 HOUR = 3600 * 1000
@@ -98,7 +99,7 @@ def test_reading_on_from_every_state_gives_the_rest(
 
 
 # In which order windows come back decides how the next are cut: 230 to 252 requests at 8 at once.
-@pytest.mark.parametrize(("at_once", "share"), [(1, 1.1), (8, 1.4)])
+@pytest.mark.parametrize(("at_once", "share"), [(1, 1.11), (8, 1.4)])
 def test_the_number_of_requests_stays_close_to_events_by_100(at_once: int, share: float) -> None:
     with Sandbox(Size(deployments=3, events=20_000, recipes=0)) as sandbox:
         output = sync(config_for(sandbox, max_concurrency=at_once), streams=["audit_events"])
@@ -205,14 +206,14 @@ def _split_plan() -> tuple[Plan, Window]:
     events: list[Any] = [
         (f"2016-01-04T23:{each:02}:00.000Z", {"id": str(each)}) for each in minutes
     ]
-    probe.add(Page(events, "0", is_last=False))
+    probe.add(Page(events, PAGE))
     assert probe.is_read
     plan.finish(probe)
     return plan, probe
 
 
 def _end(plan: Plan, window: Window) -> None:
-    window.add(Page([], None, is_last=True))
+    window.add(Page([], 0))
     plan.finish(window)
 
 
@@ -240,7 +241,7 @@ def test_little_is_fetched_beside_a_probe() -> None:
     assert dense
     assert not dense.is_probe
     assert hour.event_count == 59  # the oldest minute may hold more events
-    dense.add(Page([(dense.start, {"id": "x"})], None, is_last=True))
+    dense.add(Page([(dense.start, {"id": "x"})], 1))
     assert plan.next_window() is None
     _end(plan, probe)
     later = plan.next_window()

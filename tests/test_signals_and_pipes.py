@@ -20,7 +20,8 @@ from tap_compose.messages import MessageWriter
 from tap_compose.report import StopRun
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
-from tap_compose.streams.audit_windows import PAGE, WindowTuning
+from tap_compose.streams.audit_pages import PAGE
+from tap_compose.streams.audit_windows import WindowTuning
 from tests.tap_runs import catalog_of, config_for
 
 if TYPE_CHECKING:

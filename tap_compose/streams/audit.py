@@ -16,9 +16,10 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_compose.api.client import Request
-from tap_compose.api.errors import ApiError, UnreadableBodyError
+from tap_compose.api.errors import ApiError
 from tap_compose.rows.reader import RowBatch
-from tap_compose.streams.audit_windows import PAGE, Page, Plan, Window, WindowTuning
+from tap_compose.streams.audit_pages import PAGE, Page
+from tap_compose.streams.audit_windows import Plan, Window, WindowTuning
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.bookmarks import Bookmark
 from tap_compose.streams.columns import free_form, key, schema, text, time
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 FIRST_EVENT = "2010-01-01T00:00:00.000Z"
 """No event is older: the service began in 2010."""
-
-_MARGIN = timedelta(seconds=1)
 
 
 class AuditEvents(AccountStream):
@@ -134,24 +133,14 @@ class AuditEvents(AccountStream):
 
     def _page_request(self, window: Window) -> Request[Page]:
         """Return the request for the next page of a window."""
-        params = {
-            **self.params,
-            "newer_than": time_text(time_value(window.start) - _MARGIN),
-            "older_than": time_text(time_value(window.end) + _MARGIN),
-        }
-        if window.cursor:
-            params["cursor"] = window.cursor
+        params = {**self.params, **window.paginator.query}
         return Request(self.path, partial(self._read_page, window), params, context=window)
 
     def _read_page(self, window: Window, body: bytes) -> Page:
         batch = self.request().read(body)
-        cursor = batch.rows[-1]["id"] if batch.rows else None
-        is_last = batch.entries < PAGE
-        if not is_last and (cursor is None or cursor in window.cursors):
-            raise UnreadableBodyError("a page that leads to no next one")
-        page = Page(list(zip(_times_of(batch.rows), batch.rows, strict=True)), cursor, is_last)
-        self.accept(RowBatch([], 0, batch.dropped))
+        page = Page(list(zip(_times_of(batch.rows), batch.rows, strict=True)), batch.entries)
         window.add(page)
+        self.accept(RowBatch([], 0, batch.dropped))
         return page
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from tap_compose.streams.audit_pages import PageLengths, Paginator, shifted
 from tap_compose.times import time_text, time_value
 
 if TYPE_CHECKING:
@@ -16,11 +18,10 @@ if TYPE_CHECKING:
 
     from tap_compose.api.errors import ApiError
     from tap_compose.rows.reader import Row
-
-PAGE = 100
-"""Events per request: the most that the API allows."""
+    from tap_compose.streams.audit_pages import Page
 
 _TICK = timedelta(milliseconds=1)
+_TIME = itemgetter(0)
 
 
 @dataclass(frozen=True)
@@ -38,27 +39,12 @@ class WindowTuning:
     probe_pages: int = 2
     most_pages: int = 20
     usual_events: int = 1000
-    narrowest: timedelta = timedelta(seconds=10)
+    narrowest: timedelta = timedelta(seconds=30)
     widest: timedelta = timedelta(days=366 * 20)
 
     def bounded(self, width: timedelta) -> timedelta:
         """Return the nearest width that a window may have."""
         return min(max(width, self.narrowest), self.widest)
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of events, newest first.
-
-    Attributes:
-        events: Each with its canonical time.
-        cursor: What leads to the page after this one.
-        is_last: Whether there is none.
-    """
-
-    events: list[tuple[str, Row]]
-    cursor: str | None
-    is_last: bool
 
 
 @dataclass
@@ -69,19 +55,21 @@ class Span:
         start: The first instant, a canonical time.
         end: The instant after the last.
         tuning: How wide windows are.
+        lengths: What is known of the length of pages.
         width: How wide the next window should be; None for all of it.
         is_probe: Whether that is a guess, not drawn from the events nearby: then the window is
             split into narrower ones after a few pages.
-        cursor: An event at ``end`` or later up to which everything is known already.
-        known: The known events that belong to the span, newest first.
+        paginator: What has read everything down to ``end`` already.
+        known: The known events that belong to the span, in the order of the responses.
     """
 
     start: str
     end: str
     tuning: WindowTuning
+    lengths: PageLengths
     width: timedelta | None = None
     is_probe: bool = True
-    cursor: str | None = None
+    paginator: Paginator | None = None
     known: tuple[tuple[str, Row], ...] = ()
 
     def cut(self, at_once: int) -> Window:
@@ -101,12 +89,16 @@ class Span:
             if end - start > width + narrowest:
                 until = time_text(start + width)
         is_last = until == self.end
+        if is_last and self.paginator is not None:
+            paginator = self.paginator.resume(self.start)
+        else:
+            paginator = Paginator(self.start, until, self.lengths)
         window = Window(
             self.start,
             until,
             self.tuning,
+            paginator,
             is_probe=self.is_probe,
-            cursor=self.cursor if is_last else None,
             known=self.known if is_last else (),
         )
         self.start = until
@@ -131,9 +123,9 @@ class Window:
         start: The first instant, a canonical time.
         end: The instant after the last.
         tuning: How wide windows are.
+        paginator: Reads its pages.
         is_probe: Whether its width is a guess: then it is split after a few pages, if it can be.
-        cursor: The event after which to begin; None to begin at the end.
-        known: Events of the window that stand before the cursor, newest first.
+        known: Events of the window that the paginator has read before.
 
     Attributes:
         is_read: Whether no further page is wanted.
@@ -146,21 +138,19 @@ class Window:
         start: str,
         end: str,
         tuning: WindowTuning,
+        paginator: Paginator,
         *,
         is_probe: bool,
-        cursor: str | None = None,
         known: Iterable[tuple[str, Row]] = (),
     ) -> None:
         self.start = start
         self.end = end
         self.width = time_value(end) - time_value(start)
-        self.cursor = cursor
-        self.cursors = {cursor}
+        self.paginator = paginator
         self.is_probe = is_probe
         self._tuning = tuning
         self._pages = 0
         self._events = list(known)
-        self._is_complete = False
         self.is_read = False
         self.is_finished = False
         self.error: ApiError | None = None
@@ -171,21 +161,27 @@ class Window:
         return len(self._events)
 
     def add(self, page: Page) -> None:
-        """Take what a page holds of this window."""
+        """Take what a page holds of this window.
+
+        Raises:
+            UnreadableBodyError: If it is not what its place in the order of pages promises.
+        """
+        events = self.paginator.read(page)
         self._pages += 1
-        self.cursor = page.cursor
-        self.cursors.add(page.cursor)
-        if page.events and page.events[0][0] < self.end and page.events[-1][0] >= self.start:
-            self._events += page.events
-        else:
-            self._events += [each for each in page.events if self.start <= each[0] < self.end]
-        oldest = page.events[-1][0] if page.events else ""
-        self._is_complete = page.is_last or oldest < self.start
+        self._events += [each for each in events if self.start <= each[0] < self.end]
         most_pages = self._tuning.probe_pages if self.is_probe else self._tuning.most_pages
-        self.is_read = self._is_complete or (
-            self._pages >= most_pages
-            and oldest < self.end
-            and time_value(oldest) - time_value(self.start) > self._tuning.narrowest
+        self.is_read = self.paginator.is_complete or (
+            self._pages >= most_pages and self._can_be_split()
+        )
+
+    def _can_be_split(self) -> bool:
+        lowest, latest = self.paginator.lowest, self.paginator.latest_unseen
+        return (
+            not self.paginator.is_checking
+            and lowest is not None
+            and latest is not None
+            and latest < (self.newest or "")
+            and time_value(lowest) - time_value(self.start) > self._tuning.narrowest
         )
 
     def split(self) -> Span | None:
@@ -193,33 +189,37 @@ class Window:
 
         Returns:
             None if the window is complete; otherwise the span before it that is still to be
-            fetched. Events at the oldest instant may be missing, so that belongs to it.
+            fetched. Events out of order may be missing near the oldest one, so those times
+            belong to it.
         """
-        if self._is_complete:
+        lowest, latest, newest = self.paginator.lowest, self.paginator.latest_unseen, self.newest
+        if self.paginator.is_complete or lowest is None or latest is None or newest is None:
             return None
-        newest, oldest, count = self._events[0][0], self._events[-1][0], len(self._events)
-        start, self.start = self.start, time_text(time_value(oldest) + _TICK)
-        known = [each for each in self._events if each[0] == oldest]
-        del self._events[-len(known) :]
-        width = (time_value(newest) - time_value(oldest)) * (self._tuning.usual_events / count)
+        count = len(self._events)
+        start, self.start = self.start, shifted(latest, _TICK)
+        known = [each for each in self._events if each[0] < self.start]
+        self._events = [each for each in self._events if each[0] >= self.start]
+        width = (time_value(newest) - time_value(lowest)) * (self._tuning.usual_events / count)
         return Span(
             start,
             self.start,
             self._tuning,
+            self.paginator.lengths,
             self._tuning.bounded(width),
             is_probe=False,
-            cursor=self.cursor,
+            paginator=self.paginator,
             known=tuple(known),
         )
 
     @property
     def newest(self) -> str | None:
         """The time of the newest event, None if there is none."""
-        return self._events[0][0] if self._events else None
+        return max(map(_TIME, self._events), default=None)
 
     def events(self) -> list[Row]:
         """Return the events, oldest first."""
-        return [event for _, event in reversed(self._events)]
+        newest_first = sorted(self._events, key=_TIME, reverse=True)
+        return [event for _, event in reversed(newest_first)]
 
 
 class Plan:
@@ -233,7 +233,9 @@ class Plan:
     """
 
     def __init__(self, start: str, end: str, *, at_once: int, tuning: WindowTuning) -> None:
-        self._timeline: list[Span | Window] = [Span(start, end, tuning)] if start < end else []
+        self._timeline: list[Span | Window] = []
+        if start < end:
+            self._timeline.append(Span(start, end, tuning, PageLengths()))
         self._at_once = at_once
         self._most_held = 2 * at_once
         self._most_beside_probe = tuning.usual_events * at_once // 4
@@ -298,7 +300,7 @@ class Plan:
             return [rest]
         self._reach *= 2
         begin, rest.start = rest.start, time_text(far)
-        return [Span(begin, rest.start, rest.tuning), rest]
+        return [Span(begin, rest.start, rest.tuning, rest.lengths), rest]
 
     def take(self) -> Window | None:
         """Return the next window that can be written: finished, and none before it missing."""
