@@ -15,7 +15,7 @@ from tap_compose.api.errors import ApiError, RunEndingError
 from tap_compose.api.scheduler import Tuning
 from tap_compose.api.transport import RequestsTransport
 from tap_compose.report import Gap, Outcome, Report
-from tap_compose.rows.conversion import converter
+from tap_compose.rows.conversion import UnfitError, text_of
 from tap_compose.settings import Settings
 from tap_compose.times import time_text
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from tap_compose.api.transport import Transport
 
 logger = logging.getLogger("tap-compose")
-
-_text = converter({"type": ["string", "null"]})
 
 
 @dataclass(eq=False)
@@ -191,7 +189,10 @@ def _id_of(item: dict[str, Any]) -> str | None:
     value = item.get("id")
     if value is None:
         value = item.get("_id")
-    return None if value is None else _text(value, [])
+    try:
+        return None if value is None else text_of(value)
+    except UnfitError:
+        return None
 
 
 def _embedded(name: str, body: bytes) -> list[Any]:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from tap_compose.api.errors import ApiError
 from tap_compose.sandbox.account import Account, Size
@@ -177,7 +178,7 @@ def test_a_window_that_fails_holds_the_bookmark(
 
     def event_at(index: int) -> dict[str, Any]:
         if index == 500:
-            raise RuntimeError("broken on purpose")
+            raise HTTPException(500)  # no other error keeps the connection open
         return write(index)
 
     account.events.event_at = event_at  # type: ignore[method-assign]

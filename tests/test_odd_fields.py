@@ -8,6 +8,7 @@ from decimal import Decimal
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from tap_compose.rows.field_warnings import FieldWarnings
@@ -45,7 +46,13 @@ def _run(tmp_path: Path, bodies: dict[str, str], *streams: str, **settings: Any)
     empty = {"/deployments": '{"_embedded": {"deployments": []}}'}
     config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
     catalog.write_text(json.dumps(catalog_of(*streams)))
-    with raw_server(lambda path: http((empty | bodies)[path.split("?")[0]].encode())) as server:
+
+    def respond(path: str) -> bytes:
+        if "cursor=" in path:  # all events stand on the first page
+            return http(b'{"_embedded": {"audit_events": []}}')
+        return http((empty | bodies)[path.split("?", maxsplit=1)[0]].encode())
+
+    with raw_server(respond) as server:
         values = {"api_url": server.url, "api_token": "a-token-for-tests", "max_retries": 0}
         config.write_text(json.dumps({**values, **settings}))
         return command("--config", config, "--catalog", catalog)
@@ -233,4 +240,4 @@ def test_members_are_read_alike_by_both_readers(member: str) -> None:
     (row,) = RowReader(cls.layout(), logging.getLogger("tests")).read(body, {}).rows
     name = {"1e1000000": "1E+1000000", "5": "5"}.get(member.rpartition(" ")[2])
     wanted = name if '"name"' in member else None
-    assert dict(row)["users"] == [{"id": "u", "name": wanted}]
+    assert msgspec.to_builtins(row["users"]) == [{"id": "u", "name": wanted}]

@@ -71,7 +71,8 @@ def converter(schema: dict[str, Any], path: str, warnings: FieldWarnings) -> Con
     return next(_SCALARS[name] for name in _SCALARS if name in types)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a value as text; raises ``UnfitError`` for a number that JSON cannot hold."""
     if isinstance(value, str):
         return value
     if isinstance(value, Decimal) and not value.is_finite():
@@ -115,7 +116,7 @@ def _integer(value: Any) -> int:
 def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    known = _BOOLEANS.get(_text(value).lower())
+    known = _BOOLEANS.get(text_of(value).lower())
     if known is None:
         raise UnfitError("what is neither true nor false")
     return known
@@ -236,5 +237,5 @@ _SCALARS: dict[str, Converter] = {
     "integer": _integer,
     "number": _number,
     "boolean": _boolean,
-    "string": _text,
+    "string": text_of,
 }
