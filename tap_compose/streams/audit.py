@@ -22,7 +22,7 @@ from tap_compose.streams.audit_windows import PAGE, Page, Plan, Window, WindowTu
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.bookmarks import Bookmark
 from tap_compose.streams.columns import free_form, key, schema, text, time
-from tap_compose.times import time_text, time_value
+from tap_compose.times import moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,7 @@ class AuditEvents(AccountStream):
             )
             return end, end
         lookback = timedelta(seconds=settings.lookback_seconds)
-        return max(start, time_text(time_value(bookmark) - lookback)), end
+        return max(start, moved(bookmark, -lookback)), end
 
     @property
     def _bookmark(self) -> Bookmark:
@@ -136,8 +136,8 @@ class AuditEvents(AccountStream):
         """Return the request for the next page of a window."""
         params = {
             **self.params,
-            "newer_than": time_text(time_value(window.start) - _MARGIN),
-            "older_than": time_text(time_value(window.end) + _MARGIN),
+            "newer_than": moved(window.start, -_MARGIN),
+            "older_than": moved(window.end, _MARGIN),
         }
         if window.cursor:
             params["cursor"] = window.cursor
