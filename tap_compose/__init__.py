@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 
-__version__ = version("tap-compose")
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  # a tenth of a second
+
+        return version("tap-compose")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,52 @@
-"""Run the tap with ``python -m tap_compose``."""
+"""Run the tap as a command, or with ``python -m tap_compose``.
+
+What has to be in place before the tap is imported, which takes about a second, is here.
+"""
 
 from __future__ import annotations
 
-from tap_compose.tap import main
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
 
-main()
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def main() -> None:
+    """Run the tap as a command."""
+    _exit_on_signals()
+    if sys.stderr is None:  # closed: without this the next open file would become stderr
+        sys.stderr = os.fdopen(_devnull_as(2), "w")
+    try:
+        from tap_compose.tap import main as run_command  # noqa: PLC0415  # signals come meanwhile
+
+        run_command()
+    finally:
+        _exit_on_signals()  # what a later one raised would end in a traceback
+        try:
+            sys.stderr.flush()
+        except OSError:  # Python would try again, and change the exit status
+            _devnull_as(2)
+
+
+def _exit_on_signals() -> None:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _exit)
+
+
+def _exit(signum: int, _frame: FrameType | None) -> None:
+    os._exit(128 + signum)
+
+
+def _devnull_as(descriptor: int) -> int:
+    opened = os.open(os.devnull, os.O_WRONLY)
+    if opened != descriptor:
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    return descriptor
+
+
+if __name__ == "__main__":
+    main()

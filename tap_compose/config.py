@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from difflib import get_close_matches
+from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import dotenv
 import msgspec
 from singer_sdk.plugin_base import JSONSchemaValidator
 
-from tap_compose.settings import SETTINGS_SCHEMA
+from tap_compose.settings import SETTINGS_SCHEMA, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,8 @@ def problems_of(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     """Check a config against a JSON Schema.
 
     Args:
-        config: The settings by name; missing ones are filled with the schema's defaults.
+        config: The settings by name. Missing ones are filled with the schema's defaults; null
+            stands for a missing one.
         schema: The schema, the SDK's own settings included.
 
     Returns:
@@ -37,6 +40,7 @@ def problems_of(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     found = {
         _name(error): _problem(error) for error in JSONSchemaValidator(schema).iter_errors(settings)
     }
+    config.clear()
     config.update(settings)
     return list(found.values())
 
@@ -60,7 +64,9 @@ def unknown_settings(names: Iterator[str], schema: dict[str, Any]) -> Iterator[s
 
 
 def environment_config(schema: dict[str, Any]) -> dict[str, Any]:
-    """Read settings from the environment and from a ``.env`` file.
+    """Read settings from the environment and from ``.env`` in the working directory.
+
+    The environment wins. An empty variable counts as one that is not set.
 
     A variable that does not hold what its setting wants comes back as the text it is, so that
     the check of the settings names it.
@@ -70,16 +76,32 @@ def environment_config(schema: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         The settings that are set as ``TAP_COMPOSE_…``, unknown names included.
+
+    Raises:
+        SettingsError: If there is a ``.env`` file that cannot be read.
     """
-    dotenv.load_dotenv(dotenv.find_dotenv(usecwd=True))
+    variables = {**_dotenv(), **{name: text for name, text in os.environ.items() if text.strip()}}
     return {
         name: _from_text(text, schema["properties"].get(name, {}))
-        for variable, text in os.environ.items()
+        for variable, text in variables.items()
         if variable.startswith(ENVIRONMENT_PREFIX)
         # Meltano's own extras start with an underscore; the log level is read by the SDK.
         and not (name := variable[len(ENVIRONMENT_PREFIX) :].lower()).startswith("_")
         and name != "loglevel"
     }
+
+
+def _dotenv() -> dict[str, str]:
+    """The variables in ``.env``; no folder above is searched, since that may be someone else's."""
+    path = Path(".env")
+    try:
+        text = path.read_text(encoding="utf-8-sig") if path.is_file() or path.is_fifo() else ""
+    except OSError as error:
+        raise SettingsError(f".env cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(".env cannot be read: it is not UTF-8") from None
+    values = dotenv.dotenv_values(stream=StringIO(text))
+    return {name: text for name, text in values.items() if text and text.strip()}
 
 
 def _from_text(text: str, schema: dict[str, Any]) -> Any:
@@ -90,8 +112,9 @@ def _from_text(text: str, schema: dict[str, Any]) -> Any:
         return text
     try:
         return msgspec.json.decode(text)
-    except ValueError:
-        return text.split(",") if "array" in types else text
+    except (ValueError, RecursionError):
+        texts = [each.strip() for each in text.split(",")] if "array" in types else []
+        return [each for each in texts if each] or text
 
 
 def _name(error: ValidationError) -> str:

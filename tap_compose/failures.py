@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tap_compose.api.errors import ApiError, DeniedError, GoneError
+from tap_compose.masking import masked
 from tap_compose.report import Gap, Outcome
 
 if TYPE_CHECKING:
@@ -33,6 +34,17 @@ _SKIPPED: Mapping[type[ApiError], frozenset[Scope]] = {
 _HINTS: Mapping[tuple[type[ApiError], Scope], str] = {
     (GoneError, Scope.ACCOUNT): "every account has this, so api_url looks wrong",
 }
+
+
+def unexpected(error: Exception) -> str:
+    """Return a line for a person about an exception that nobody expected.
+
+    Args:
+        error: The exception, whose text may hold anything.
+    """
+    text = masked(str(error))
+    name = type(error).__name__
+    return f"unexpected {f'{name}: {text}' if text else name}; LOGLEVEL=DEBUG shows where"
 
 
 def outcome_of(error_class: type[ApiError], scope: Scope) -> Outcome:

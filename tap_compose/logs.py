@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from copy import copy
 from textwrap import indent
 from typing import TYPE_CHECKING
@@ -55,12 +56,13 @@ def clean(text: str) -> str:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Write lines to stderr.
+    """Write lines to stderr, if anybody reads it.
 
     Args:
         lines: The lines, which may hold anything.
     """
-    sys.stderr.write("".join(f"{clean(line)}\n" for line in lines))
+    with suppress(OSError):
+        sys.stderr.write("".join(f"{clean(line)}\n" for line in lines))
 
 
 def protect_handlers() -> None:

@@ -89,15 +89,24 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
                 rest = rest[sys.stdout.buffer.write(rest) :]
             sys.stdout.buffer.flush()
         except OSError as error:
-            # What Python still holds for stdout would fail once more at its exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if isinstance(error, BrokenPipeError):
-                raise StopRun("the target has stopped reading: see its own messages") from None
-            raise StopRun(f"stdout cannot be written: {error.strerror}") from None
+            raise stdout_failed(error) from None
         finally:
             self.is_busy = False
         if self._stop is not None:
             raise self._stop
+
+
+def stdout_failed(error: OSError) -> StopRun:
+    """Return what ends the run when stdout takes nothing any more.
+
+    Args:
+        error: What a write to stdout met.
+    """
+    # What Python still holds for stdout would fail once more at its exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return StopRun("the target has stopped reading: see its own messages")
+    return StopRun(f"stdout cannot be written: {error.strerror}")
 
 
 def record_lines(stream: str, version: int | None, extracted: datetime) -> Callable[[Any], bytes]:

@@ -148,7 +148,7 @@ _LONGEST_SPAN = 366 * 24 * 3600
 
 
 class SettingsError(ValueError):
-    """A setting that makes no sense; the message is one line that names it."""
+    """A setting or an input file that makes no sense; the message is one line that names it."""
 
 
 @dataclass(frozen=True)
@@ -263,12 +263,12 @@ def _url(url: str) -> str:
     url = url.strip().rstrip("/")
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, _ = parts.hostname or "", parts.port
     except ValueError:
-        host = None
-    if not host or parts.scheme not in {"http", "https"}:
+        host = ""
+    if not (_is_host(host) and parts.scheme in {"http", "https"} and _is_uri(url)):
         raise SettingsError("api_url must be an address such as https://api.compose.io/2016-07")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+    if "@" in parts.netloc or "?" in url or "#" in url:
         raise SettingsError(
             "api_url must hold no user, password, query or fragment; the token goes in api_token"
         )
@@ -277,6 +277,20 @@ def _url(url: str) -> str:
             f"api_url must start with https: plain http would send the token to {host} in the clear"
         )
     return url
+
+
+# The characters of RFC 3986; urlsplit takes any, and drops line breaks.
+_is_uri = re.compile(r"(?:[\w.~:/?#@!$&'()*+,;=\[\]-]|%[\da-fA-F]{2})+", re.ASCII).fullmatch
+
+_is_name = re.compile(r"(?=.{1,253}$)(?:(?!-)[\w-]{1,63}(?<!-)(?:\.|$))+", re.ASCII).fullmatch
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return _is_name(host) is not None
+    return True
 
 
 def _is_loopback(host: str) -> bool:

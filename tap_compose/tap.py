@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import json
 import os
 import signal
 import sys
@@ -12,7 +11,6 @@ from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from time import sleep
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
@@ -23,20 +21,21 @@ from singer_sdk.helpers.capabilities import (
     PluginCapabilities,
     TapCapabilities,
 )
-from singer_sdk.singerlib import Catalog, StateMessage
+from singer_sdk.singerlib import StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from tap_compose import progress
 from tap_compose.config import environment_config, problems_of, unknown_settings
 from tap_compose.connection_test import table, try_streams
+from tap_compose.failures import unexpected
+from tap_compose.inputs import checked_state, read_catalog, read_config, read_state
 from tap_compose.logs import hide, print_lines, protect_handlers
-from tap_compose.messages import MessageWriter
+from tap_compose.messages import MessageWriter, stdout_failed
 from tap_compose.report import Report, StopRun
 from tap_compose.run import Run
 from tap_compose.settings import SETTINGS_SCHEMA, SettingsError
 from tap_compose.streams import STREAMS
-from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,14 +111,11 @@ class TapCompose(Tap):
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
-        super().load_state(_checked_state(state))
+        super().load_state(checked_state(state))
 
     @override
     def setup_mapper(self) -> None:
-        for name, stream in self.streams.items():  # keys are the tap's, whatever the catalog says
-            entry = self.catalog.get_stream(name)
-            if entry is not None:
-                entry.key_properties = list(stream.primary_keys)
+        _ = self.streams  # they correct the catalog that the stream maps begin with
         super().setup_mapper()
 
     @property
@@ -128,8 +124,10 @@ class TapCompose(Tap):
         is_first = self._streams is None
         streams = cast("dict[str, ComposeStream]", super().streams)
         if is_first:
-            for name in (self.input_catalog or {}).keys() - streams.keys():
+            catalog: dict[str, Any] = self.input_catalog or {}
+            for name in catalog.keys() - streams.keys():
                 self.logger.warning("the catalog names a stream %s, which does not exist", name)
+                del catalog[name]
         return streams
 
     def sync_and_report(self) -> int:
@@ -183,6 +181,7 @@ class TapCompose(Tap):
 
     def _reported(self, work: Callable[[], object]) -> int:
         """Do something, hand out what it wrote, and sum it up."""
+        super()._setup_signal_handlers()
         stopped: str | None = None
         status = 0
         try:
@@ -191,13 +190,29 @@ class TapCompose(Tap):
             finally:
                 self.run.close()
             self.message_writer.flush()
-        except StopRun as stop:
-            stopped, status = str(stop), stop.status
+        except (StopRun, Exception) as error:
+            stopped, status = str(error), 1
+            if isinstance(error, StopRun):
+                status = error.status
+            else:
+                self.logger.debug("an exception", exc_info=True)
+                stopped = unexpected(error)
             with suppress(StopRun):  # the target may be what is gone
                 self.write_message(StateMessage(value=self.state))
         report = self.run.report
         report.show(stopped)
         return status or report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
+
+    @override
+    def _setup_signal_handlers(self) -> None:
+        pass  # before there is anything to hand out, a signal ends the process as it is
+
+    @override
+    def run_discovery(self) -> str:
+        text = self.catalog_json_text
+        self.message_writer.write_line(text.encode())
+        self.message_writer.flush()
+        return text
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
@@ -226,11 +241,11 @@ class TapCompose(Tap):
             cls.print_about(about_format)
             return
         cls.print_version(print_fn=cls.logger.info)
-        tap = cls._from_inputs(
-            config,
-            state=cls._read_json("state", state),
-            catalog=cls._read_catalog(catalog),
-        )
+        try:
+            inputs = {"state": read_state(state), "catalog": read_catalog(catalog)}
+        except SettingsError as error:
+            cls._exit_with(str(error))
+        tap = cls._from_inputs(config, **inputs)
         sys.exit(tap.sync_and_report())
 
     @classmethod
@@ -243,17 +258,25 @@ class TapCompose(Tap):
 
     @classmethod
     @override
+    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
+        if value:
+            config = ctx.params.get("config")
+            cls._from_inputs(config, validate_config=False, setup_mapper=False).run_discovery()
+            ctx.exit()
+
+    @classmethod
+    @override
     def cb_config(
         cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
     ) -> _ConfigInput:
+        inputs = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
         for path in value:
             if path != "ENV":
                 try:
-                    with Path(path).open(encoding="utf-8") as file:
-                        cls._read_json("config", file)
-                except OSError as error:
-                    cls._exit_with(f"--config: {path} cannot be read: {error.strerror}")
-        return super().cb_config(ctx, param, value)
+                    inputs.config |= read_config(path)
+                except SettingsError as error:
+                    cls._exit_with(str(error))
+        return inputs
 
     @classmethod
     def _from_inputs(cls, config: _ConfigInput | None, **inputs: Any) -> TapCompose:
@@ -263,37 +286,12 @@ class TapCompose(Tap):
             return cls(
                 config=settings,
                 parse_env_config=config is not None and config.parse_env,
-                validate_config=True,
                 **inputs,
             )
         except ConfigValidationError as error:
             cls._exit_with(*error.errors)
         except (ConfigurationError, MappingError, SettingsError) as error:
             cls._exit_with(str(error))
-
-    @classmethod
-    def _read_json(cls, option: str, file: IO[str] | None) -> Any:
-        if file is None:
-            return None
-        try:
-            content = json.loads(file.read())
-        except ValueError as error:  # its text holds a position in the file, nothing of its content
-            cls._exit_with(f"--{option}: {file.name} is not valid JSON: {error}")
-        if not isinstance(content, dict):
-            cls._exit_with(f"--{option}: {file.name} must hold a JSON object")
-        return content
-
-    @classmethod
-    def _read_catalog(cls, file: IO[str] | None) -> Catalog | None:
-        content = cls._read_json("catalog", file)
-        if file is None or content is None:
-            return None
-        try:
-            iter(content["streams"])  # the SDK takes a catalog without streams
-            return Catalog.from_dict(content)
-        except (LookupError, TypeError, ValueError, AttributeError):
-            problem = f"--catalog: {file.name} is not a Singer catalog; make one with --discover"
-            cls._exit_with(problem)
 
     @classmethod
     def _exit_with(cls, *problems: str) -> NoReturn:
@@ -304,32 +302,9 @@ class TapCompose(Tap):
 
 # The SDK's own settings, from the start: what reads the environment wants to know them too.
 TapCompose.append_builtin_config(TapCompose.config_jsonschema)
-
-
-def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Refuse a state that this tap cannot have written, rather than use half of it."""
-    if state.get("type") == "STATE" and isinstance(state.get("value"), dict):
-        state = state["value"]  # the whole message, as some targets print it
-    if state and "bookmarks" not in state:
-        raise SettingsError("the state has no bookmarks: it was not written by this tap")
-    bookmarks = state.get("bookmarks", {})
-    if not isinstance(bookmarks, dict):
-        raise SettingsError("the state's bookmarks must be an object")
-    for stream, bookmark in bookmarks.items():
-        partitions = bookmark.get("partitions", []) if isinstance(bookmark, dict) else []
-        entries = [bookmark, *partitions] if isinstance(partitions, list) else [None]
-        for entry in entries:
-            value = entry.get("replication_key_value", "") if isinstance(entry, dict) else None
-            context = entry.get("context", {}) if isinstance(entry, dict) else None
-            if not isinstance(value, str) or not isinstance(context, dict):
-                raise SettingsError(f"the state of {stream} was not written by this tap")
-            try:
-                _ = value and canonical_time(value)
-            except ValueError:
-                raise SettingsError(
-                    f"the state of {stream} holds a bookmark that is no time: {value[:40]!r}"
-                ) from None
-    return state
+# In singer-sdk 0.54.9 the choices for __else__ hold a "null" that is no schema.
+_ELSE = TapCompose.config_jsonschema["properties"]["stream_maps"]["properties"]["__else__"]
+_ELSE["anyOf"] = [each for each in _ELSE["anyOf"] if isinstance(each, dict)]
 
 
 def _exit_later(status: int) -> None:
@@ -338,7 +313,7 @@ def _exit_later(status: int) -> None:
 
 
 def main() -> None:
-    """Run the tap as a command."""
+    """Run the tap as a command, and log in one line whatever ends it early."""
     if sys.stdout is None:
         TapCompose._exit_with("stdout is closed: there is nothing to write the messages to")  # noqa: SLF001
     if sys.platform != "win32":  # whoever starts us may have left it otherwise
@@ -346,6 +321,22 @@ def main() -> None:
     command = TapCompose.cli  # sets the log up
     protect_handlers()
     try:
-        command()
-    except StopRun as stop:  # a signal before the sync had begun
+        _run_command(command)
+    except StopRun as stop:
+        if stop.__cause__ is not None:
+            TapCompose.logger.debug("an exception", exc_info=stop)
+        TapCompose.logger.error("stopped early: %s", stop)
         sys.exit(stop.status)
+
+
+def _run_command(command: Callable[[], object]) -> None:
+    try:
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        is_stdout = error.filename is None  # it was no file that cannot be opened
+        raise stdout_failed(error) if is_stdout else StopRun(unexpected(error)) from error
+    except Exception as error:
+        raise StopRun(unexpected(error)) from error

@@ -13,6 +13,9 @@ from datetime import MAXYEAR, datetime, timedelta, timezone
 LAST_TIME = "9999-12-31T23:59:59.000Z"
 """What a time past the year 9999 becomes; the API uses such times for "still current"."""
 
+FIRST_TIME = "0001-01-01T00:00:00.000Z"
+"""The first time that Python knows."""
+
 # The canonical spelling and no other; 29 February alone needs a calendar.
 is_canonical = re.compile(
     r"(?!0000)\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
@@ -106,6 +109,22 @@ def time_text(moment: datetime) -> str:
     """
     utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return f"{utc.isoformat(timespec='milliseconds')}Z"
+
+
+def moved(text: str, by: timedelta) -> str:
+    """Move a time, within the years that there are.
+
+    Args:
+        text: A time as ``canonical_time`` spells it.
+        by: How far; negative for an earlier time.
+
+    Returns:
+        The canonical time; the first or the last one if it would lie beyond.
+    """
+    try:
+        return time_text(time_value(text) + by)
+    except OverflowError:
+        return LAST_TIME if by > timedelta() else FIRST_TIME
 
 
 def time_value(text: str) -> datetime:

@@ -195,9 +195,8 @@ def test_a_malformed_catalog_file(tmp_path: Path) -> None:
         if text == "{":
             assert line.startswith(f"--catalog: {catalog} is not valid JSON: ")
         else:
-            assert line == (
-                f"--catalog: {catalog} is not a Singer catalog; make one with --discover"
-            )
+            assert line.startswith(f"--catalog: {catalog} is not a Singer catalog: ")
+            assert line.endswith("; make one with --discover")
 
 
 def test_a_catalog_without_streams(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_compose.times import LAST_TIME, canonical_time, time_text, time_value
+from tap_compose.times import FIRST_TIME, LAST_TIME, canonical_time, moved, time_text, time_value
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,11 @@ def test_any_time_keeps_its_instant_to_the_millisecond(moment: datetime) -> None
 def test_any_text_is_a_time_or_none(text: str) -> None:
     with suppress(ValueError):
         assert len(canonical_time(text)) == 24
+
+
+def test_a_time_is_moved_within_the_years_that_there_are() -> None:
+    second = timedelta(seconds=1)
+    assert moved("2017-01-05T00:00:00.000Z", -second) == "2017-01-04T23:59:59.000Z"
+    assert moved(FIRST_TIME, -second) == FIRST_TIME
+    assert moved(FIRST_TIME, second) == "0001-01-01T00:00:01.000Z"
+    assert moved("9999-12-31T23:59:59.500Z", second) == LAST_TIME

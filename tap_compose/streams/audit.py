@@ -23,7 +23,7 @@ from tap_compose.streams.audit_windows import Plan, Window, WindowTuning
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.bookmarks import Bookmark
 from tap_compose.streams.columns import free_form, key, schema, text, time
-from tap_compose.times import time_text, time_value
+from tap_compose.times import moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ class AuditEvents(AccountStream):
             )
             return end, end
         lookback = timedelta(seconds=settings.lookback_seconds)
-        return max(start, time_text(time_value(bookmark) - lookback)), end
+        return max(start, moved(bookmark, -lookback)), end
 
     @property
     def _bookmark(self) -> Bookmark:

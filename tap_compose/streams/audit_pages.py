@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from tap_compose.api.errors import UnreadableBodyError
-from tap_compose.times import time_text, time_value
+from tap_compose.times import moved
 
 if TYPE_CHECKING:
     from tap_compose.rows.reader import Row
@@ -28,11 +28,6 @@ MOST_STALLED = 1000
 """Pages in a row that may lie within ``TOLERANCE``: more never end."""
 
 _TICK = timedelta(milliseconds=1)
-
-
-def shifted(time: str, by: timedelta) -> str:
-    """Return the canonical time that is so much later."""
-    return time_text(time_value(time) + by)
 
 
 @dataclass(frozen=True)
@@ -92,8 +87,8 @@ class Paginator:
     """
 
     def __init__(self, start: str, end: str, lengths: PageLengths) -> None:
-        self._newer_than = shifted(start, -TOLERANCE)
-        self._older_than = shifted(end, TOLERANCE)
+        self._newer_than = moved(start, -TOLERANCE)
+        self._older_than = moved(end, TOLERANCE)
         self.lengths = lengths
         self._length = 0
         self._cursor: str | None = None
@@ -115,7 +110,7 @@ class Paginator:
     @property
     def latest_unseen(self) -> str | None:
         """The latest time that an event may have which was not returned yet."""
-        return self.lowest and shifted(self.lowest, TOLERANCE)
+        return self.lowest and moved(self.lowest, TOLERANCE)
 
     def resume(self, start: str) -> Paginator:
         """Go on with the next page for a span that begins elsewhere.
@@ -126,7 +121,7 @@ class Paginator:
         Returns:
             This.
         """
-        self._newer_than = shifted(start, -TOLERANCE)
+        self._newer_than = moved(start, -TOLERANCE)
         self.query["newer_than"] = self._newer_than
         latest = self.latest_unseen or ""
         self._seen = {each: at for each, at in self._seen.items() if at <= latest}
@@ -188,7 +183,7 @@ class Paginator:
         elif step is _Step.BY_TIME:
             self.query = self._query(self._latest_to_check())
         else:
-            self.query = self._query(shifted(self.lowest or self._older_than, -_TICK))
+            self.query = self._query(moved(self.lowest or self._older_than, -_TICK))
 
     def _step_after_empty_page(self) -> _Step | None:
         """Return how to make sure that an empty page is the last one; None if it surely is."""
@@ -236,14 +231,14 @@ class Paginator:
         if times == sorted(times, reverse=True) and times[0] <= (lowest or times[0]):
             return min(times[-1], self.lowest or times[-1])
         lowest = lowest or times[0]
-        latest = shifted(lowest, TOLERANCE)
+        latest = moved(lowest, TOLERANCE)
         for at in times:
             if at > latest:
                 raise UnreadableBodyError(
                     f"events that are not in descending order: {at} comes after {lowest}"
                 )
             if at < lowest:
-                lowest, latest = at, shifted(at, TOLERANCE)
+                lowest, latest = at, moved(at, TOLERANCE)
         return min(lowest, self.lowest or lowest)
 
     def _unseen(self, page: Page, ids: list[str]) -> list[tuple[str, Row]]:
@@ -255,7 +250,7 @@ class Paginator:
 
     def _note_progress(self, lowest: str | None) -> None:
         """Count the pages since time descended by more than the tolerance."""
-        if lowest is None or not self._stalled_at or shifted(lowest, TOLERANCE) < self._stalled_at:
+        if lowest is None or not self._stalled_at or moved(lowest, TOLERANCE) < self._stalled_at:
             self._stalled_at, self._stalled = lowest or "", 0
             return
         self._stalled += 1

@@ -10,8 +10,8 @@ from datetime import timedelta
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from tap_compose.streams.audit_pages import PageLengths, Paginator, shifted
-from tap_compose.times import time_text, time_value
+from tap_compose.streams.audit_pages import PageLengths, Paginator
+from tap_compose.times import moved, time_text, time_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -196,7 +196,7 @@ class Window:
         if self.paginator.is_complete or lowest is None or latest is None or newest is None:
             return None
         count = len(self._events)
-        start, self.start = self.start, shifted(latest, _TICK)
+        start, self.start = self.start, moved(latest, _TICK)
         known = [each for each in self._events if each[0] < self.start]
         self._events = [each for each in self._events if each[0] >= self.start]
         width = (time_value(newest) - time_value(lowest)) * (self._tuning.usual_events / count)

@@ -13,7 +13,7 @@ from tap_compose.api.errors import ApiError
 from tap_compose.streams.base import DeploymentStream
 from tap_compose.streams.bookmarks import DeploymentBookmarks
 from tap_compose.streams.columns import DEPLOYMENT_ID, integer, key, schema, text, time
-from tap_compose.times import time_text, time_value
+from tap_compose.times import moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,7 +93,7 @@ class DeploymentRecipes(DeploymentStream):
         if bookmark is None:
             return start_date
         lookback = timedelta(seconds=self.run.settings.lookback_seconds)
-        since = time_text(time_value(bookmark) - lookback)
+        since = moved(bookmark, -lookback)
         return max(since, start_date or since)
 
 

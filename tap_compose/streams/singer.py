@@ -13,13 +13,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import Stream
+from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_compose.api.errors import RunEndingError
+from tap_compose.failures import unexpected
 from tap_compose.messages import record_lines
-from tap_compose.report import Outcome, StopRun
+from tap_compose.report import Gap, Outcome, StopRun
+from tap_compose.streams.catalog import correct
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -93,6 +96,9 @@ class SingerStream(Stream):
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
         # Keys and replication are the tap's, whatever an old or edited catalog says.
+        entry = catalog.get_stream(self.name)
+        if entry is not None:
+            correct(entry, self)
         keys, replication_key = self.primary_keys, self.replication_key
         super().apply_catalog(catalog)
         self.primary_keys, self.replication_key = keys, replication_key
@@ -105,8 +111,6 @@ class SingerStream(Stream):
                 self.name,
             )
             self.forced_replication_method = None
-        if "properties" not in self.effective_schema:
-            self._input_schema = None
 
     @cached_property
     def is_plain(self) -> bool:
@@ -162,6 +166,11 @@ class SingerStream(Stream):
                 yield from super()._sync_records(context, write_messages=write_messages)
         except RunEndingError as error:
             raise StopRun(str(error)) from error
+        except (AbortedSyncFailedException, AbortedSyncPausedException):
+            raise  # the SDK has the rows that it wanted
+        except Exception as error:  # a stream map, or a bug: the other streams go on
+            self.logger.debug("an exception in %s", self.name, exc_info=True)
+            self.run.report.add(Gap(Outcome.FAILED, self.name, unexpected(error)))
         finally:  # the summary names a stream that stops early too
             stats.ended = monotonic()
             self.finish()
