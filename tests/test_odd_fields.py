@@ -237,6 +237,7 @@ def test_members_are_read_alike_by_both_readers(member: str) -> None:
     cls = next(each for each in STREAMS if vars(each)["name"] == "teams")
     users = f'[{{"id": "u", {member}}}]'
     body = f'{{"_embedded": {{"teams": [{{"id": "t", "users": {users}}}]}}}}'.encode()
+    row: Any
     (row,) = RowReader(cls.layout(), logging.getLogger("tests")).read(body, {}).rows
     name = {"1e1000000": "1E+1000000", "5": "5"}.get(member.rpartition(" ")[2])
     wanted = name if '"name"' in member else None

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -48,6 +49,14 @@ def test_as_a_drawing() -> None:
         "2,417,803 rows, 9,120/s; 61,204 requests, 148/s; 14 skipped",
         "waiting for GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s",
     ]
+
+
+def test_a_drawing_lets_nothing_steer_the_terminal() -> None:
+    console = Console(width=92, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    with console.file:
+        console.print(drawing(replace(SNAPSHOT, waiting_for="GET /a\x1b[2J\nb\u202e")))
+        lines = console.export_text().splitlines()
+    assert lines[-1].strip() == r"waiting for GET /a\x1b[2J\nb\u202e"
 
 
 @pytest.mark.parametrize(
