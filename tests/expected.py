@@ -37,8 +37,9 @@ def _wires(account: Account) -> dict[str, list[Row]]:
     wires: dict[str, list[Row]] = {
         "accounts": body["/accounts"]["_embedded"]["accounts"],
         "account_users": [
-            {"account_id": account.id, **user}
-            for user in body[f"/accounts/{account.id}/users"]["_embedded"]["users"]
+            {"account_id": account_id, **user}
+            for account_id in account.ids
+            for user in body[f"/accounts/{account_id}/users"]["_embedded"]["users"]
         ],
         "user": [body["/user"]],
         "teams": body["/teams"]["_embedded"]["teams"],
@@ -130,11 +131,14 @@ def _value(kind: Any, value: Any) -> Any:
         return _row(kind, value)
     if isinstance(kind, list):
         return [_value(kind[0], each) for each in (value if isinstance(value, list) else [value])]
-    if kind == "time":
-        return _time(value)
-    if kind in {"number", "integer"}:
-        return Decimal(str(value))
-    return value
+    if kind == "string":
+        return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    convert = {"time": _time, "number": _decimal, "integer": _decimal}.get(kind)
+    return convert(value) if convert else value
+
+
+def _decimal(value: Any) -> Decimal:
+    return Decimal(str(value))
 
 
 def _time(text: str) -> str:
