@@ -117,6 +117,8 @@ class EventLog:
             event["cluster_id"] = deployment.cluster_id
             if deployment.quirks.here(index, every=9):
                 event["cluster_id"] = None
+            elif deployment.quirks.here(index, every=11):
+                del event["deployment_id"]
             units = index % 9 + 1
             event["data"] = {
                 "units": str(units),
