@@ -152,7 +152,7 @@ class Deployment:
     def version(self) -> str:
         """The version of its database: not always the newest."""
         versions = self.database.versions
-        return versions[(self.index + self.index // len(DATABASES)) % len(versions)]
+        return versions[(self.index + self.index // len(DATABASES) + 1) % len(versions)]
 
 
 def made_id(random: Random) -> str:
