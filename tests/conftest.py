@@ -14,7 +14,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.quirks import Quirks
 from tap_compose.sandbox.server import Sandbox
+from tests.sandbox_api import Api, running
 from tests.tap_runs import Output, config_for, sync
 
 if TYPE_CHECKING:
@@ -40,9 +42,24 @@ def _signals_stay() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    """A sandbox whose account nobody changes: twelve deployments, so every kind occurs."""
-    with Sandbox(Size(deployments=12, events=1500, recipes=8, seed=7)) as running:
+    """A sandbox whose accounts nobody changes: every type of database, every odd shape."""
+    size = Size(deployments=12, events=1500, recipes=8, seed=7, accounts=2, quirks=Quirks.ALL)
+    with Sandbox(size) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def plain() -> Iterator[Api]:
+    """A sandbox without odd shapes."""
+    with running(Quirks.NONE) as sandbox:
+        yield Api(sandbox)
+
+
+@pytest.fixture(scope="session")
+def odd() -> Iterator[Api]:
+    """A sandbox with many odd shapes."""
+    with running(Quirks.ALL) as sandbox:
+        yield Api(sandbox)
 
 
 @pytest.fixture(scope="session")

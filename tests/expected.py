@@ -40,8 +40,9 @@ def _wires(account: Account) -> dict[str, list[Row]]:
     databases = _listed(body["/databases"])
     wires = {stream: _listed(body[f"/{stream}"]) for stream in FIELDS if f"/{stream}" in body} | {
         "account_users": [
-            {"account_id": account.id, **user}
-            for user in _listed(body[f"/accounts/{account.id}/users"])
+            {"account_id": account_id, **user}
+            for account_id in account.ids
+            for user in _listed(body[f"/accounts/{account_id}/users"])
         ],
         "audit_events": [account.events.event_at(each) for each in range(len(account.events))],
         "databases": [{**each, "versions": each["_embedded"]["versions"]} for each in databases],
@@ -124,11 +125,14 @@ def _value(kind: Any, value: Any) -> Any:
         return _row(kind, value)
     if isinstance(kind, list):
         return [_value(kind[0], each) for each in (value if isinstance(value, list) else [value])]
-    if kind == "time":
-        return _time(value)
-    if kind in {"number", "integer"}:
-        return Decimal(str(value))
-    return value
+    if kind == "string":
+        return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    convert = {"time": _time, "number": _decimal, "integer": _decimal}.get(kind)
+    return convert(value) if convert else value
+
+
+def _decimal(value: Any) -> Decimal:
+    return Decimal(str(value))
 
 
 def _time(text: str) -> str:

@@ -60,7 +60,7 @@ class ChangingAccount(Account):
         self._load = load
         self.gone = self.deployment_ids[-1]
         self.events = _Events(
-            self.id, list(self.deployment_ids), events=self.size.events, seed=self.size.seed
+            self.id, self.deployments, events=self.size.events, seed=self.size.seed
         )
         self.events.first_data = self.free_form
         for hour in range(load):

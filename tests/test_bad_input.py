@@ -293,7 +293,7 @@ def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox:
     output = command("--config", path)
     assert output.status == 1
     lines = _complaints(output)
-    assert "failed: user: HTTP 404 Not Found: Not Found; every account has this, so api_url" in (
+    assert "failed: user: HTTP 404 Not Found: not_found; every account has this, so api_url" in (
         "\n".join(lines)
     )
     assert output.rows == {}

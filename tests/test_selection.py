@@ -18,7 +18,7 @@ def _needed(stream: str, sandbox: Sandbox) -> dict[str, int]:
     """The requests that a stream needs, worked out from docs/compose-api.md, Read endpoints."""
     account = sandbox.account
     if stream == "account_users":
-        return {"/accounts": 1, f"/accounts/{account.id}/users": 1}
+        return {"/accounts": 1, **{f"/accounts/{each}/users": 1 for each in account.ids}}
     if stream == "database_versions":
         return {"/databases": 1}
     if not stream.startswith("deployment_"):
@@ -93,7 +93,7 @@ def test_deselected_properties_are_left_out_and_keys_stay(sandbox: Sandbox) -> N
             if metadata["breadcrumb"] and metadata["breadcrumb"][-1] in {"name", "id"}:
                 metadata["metadata"]["selected"] = False
     output = sync(config_for(sandbox), catalog=catalog)
-    assert [set(row) for row in output.rows["accounts"]] == [{"id", "slug"}]
+    assert [set(row) for row in output.rows["accounts"]] == [{"id", "slug"}] * 2
     schema = next(each for each in output.of_type("SCHEMA") if each["stream"] == "accounts")
     assert set(schema["schema"]["properties"]) == {"id", "slug"}
 
@@ -171,7 +171,7 @@ def test_shards_are_disjoint_and_together_whole(sandbox: Sandbox) -> None:
     ids = [row["deployment_id"] for each in shards for row in each.rows["deployment_health"]]
     assert len(ids) == len(set(ids)) == 11
     assert all(len(each.rows["deployment_health"]) >= 1 for each in shards)
-    assert [len(each.rows.get("accounts", [])) for each in shards] == [1, 0, 0]
+    assert [len(each.rows.get("accounts", [])) for each in shards] == [2, 0, 0]
 
 
 def test_deployments_stay_in_their_shards_when_others_come_and_go() -> None:

@@ -39,7 +39,6 @@ def test_all_fields_are_replicated(whole: Output) -> None:
     # What the sandbox, like the API, never or only when asked says.
     assert empty == {
         ("user", "name"),
-        ("audit_events", "cluster_id"),
         ("deployment_details", "connection_strings"),
         ("deployment_recipes", "source_reason"),
     }

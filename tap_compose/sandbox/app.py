@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections import Counter
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tap_compose.sandbox.data import API
 from tap_compose.sandbox.deployments import RESOURCES
+from tap_compose.sandbox.single import SingleObjects
 from tap_compose.times import canonical_time, time_value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from starlette.requests import Request
@@ -25,6 +31,13 @@ if TYPE_CHECKING:
     from tap_compose.sandbox.account import Account
 
 PREFIX = "/2016-07"
+
+_LISTS = (
+    *("accounts", "accounts/{id}/users", "billables", "clusters", "databases", "datacenters"),
+    *("deployments", "teams", "user"),
+)
+_TEMPLATE_MARK = re.compile(r"\{(\?embed\})?$")
+"""What follows the path of a link that is sent as it is printed; the rest may be a query."""
 
 
 class RequestLog:
@@ -81,54 +94,96 @@ def make_app(
         The application, and the log of what it is asked.
     """
     log = RequestLog()
-    bodies: dict[tuple[str, str], bytes] = {}
-
-    async def account_level(request: Request) -> Response:
-        return _answer(account.account_level.get(_path(request)))
-
-    async def audit_events(request: Request) -> Response:
-        query = request.query_params
-        try:
-            limit = int(query.get("limit", "50"))
-            bounds = [_moment(query.get(name)) for name in ("newer_than", "older_than")]
-        except ValueError:
-            return _error(400, {"query": ["is invalid"]})
-        if not 1 <= limit <= 100:
-            return _error(400, {"limit": ["must be between 1 and 100"]})
-        events = account.events.page(
-            limit=limit,
-            cursor=query.get("cursor"),
-            newer_than=bounds[0],
-            older_than=bounds[1],
-            inclusive=inclusive_bounds,
-        )
-        return Response(events, media_type="application/json")
-
-    async def deployment(request: Request) -> Response:
-        deployment_id = request.path_params["id"]
-        name = request.path_params.get("name", "")
-        if deployment_id not in account.deployment_ids or name not in RESOURCES:
-            return _error(404, "not_found")
-        if deployment_id == account.leaving:
-            # A role that may not read it and a deployment that is gone look alike or do not.
-            if name in {"roles", "team_roles"}:
-                return _error(401, "invalid_token")
-            return _error(410 if name in {"backups", "logfiles"} else 404, "not_found")
-        key = (deployment_id, name)
-        if key not in bodies:
-            bodies[key] = json.dumps(account.resource(deployment_id, name)).encode()
-        return Response(bodies[key], media_type="application/json")
-
+    endpoints = _Endpoints(account, inclusive_bounds=inclusive_bounds)
+    paths = {
+        **dict.fromkeys(_LISTS, endpoints.account_level),
+        "audit_events": endpoints.audit_events,
+        "deployments/{id}": endpoints.deployment,
+        "deployments/{id}/{name}": endpoints.deployment,
+        "deployments/{id}/{name}/{item}": endpoints.download,
+        **{f"{name}/{{id}}": endpoints.single for name in endpoints.singles},
+    }
     app = Starlette(
-        routes=[
-            Route(f"{PREFIX}/audit_events", audit_events),
-            Route(f"{PREFIX}/deployments/{{id}}", deployment),
-            Route(f"{PREFIX}/deployments/{{id}}/{{name}}", deployment),
-            Route(f"{PREFIX}/{{path:path}}", account_level),
-        ],
+        routes=[Route(f"{PREFIX}/{path}", endpoint) for path, endpoint in paths.items()],
         middleware=[Middleware(_Gate, token=token, latency=latency, log=log)],
+        exception_handlers={HTTPException: _http_error, Exception: _http_error},
     )
     return app, log
+
+
+class _Endpoints:
+    """Responds to the requests that the gate lets through."""
+
+    def __init__(self, account: Account, *, inclusive_bounds: bool) -> None:
+        self._account = account
+        self._inclusive_bounds = inclusive_bounds
+        self._objects = SingleObjects(account)
+        self._bodies: dict[tuple[str, str], bytes] = {}
+        self.singles = {
+            "audit_events": self._objects.audit_event,
+            "clusters": self._objects.cluster,
+            "recipes": self._objects.recipe,
+            "teams": self._objects.team,
+        }
+
+    async def account_level(self, request: Request) -> Response:
+        path = request.url.path.removeprefix(PREFIX)
+        return _object(request, self._account.account_level.get(path))
+
+    async def audit_events(self, request: Request) -> Response:
+        read: dict[str, Callable[[str], Any]] = {
+            "limit": _limit,
+            "cursor": self._account.events.index_of,
+            "newer_than": _moment,
+            "older_than": _moment,
+        }
+        query: dict[str, Any] = {**dict.fromkeys(read), "limit": 50}
+        name = ""
+        try:
+            for name in read.keys() & request.query_params.keys():
+                query[name] = read[name](request.query_params[name])
+        except ValueError:
+            return _error(400, {name: ["is invalid"]})
+        body = self._account.events.page(**query, inclusive=self._inclusive_bounds)
+        return _json(request, body)
+
+    async def deployment(self, request: Request) -> Response:
+        deployment_id = request.path_params["id"]
+        name = request.path_params.get("name", "")
+        problem = self._problem(deployment_id, name)
+        if problem is not None:
+            return problem
+        key = (deployment_id, name)
+        if key not in self._bodies:
+            body = self._account.resource(deployment_id, name)
+            self._bodies[key] = json.dumps(body).encode()
+        return _json(request, self._bodies[key])
+
+    async def download(self, request: Request) -> Response:
+        deployment_id, name, item = (request.path_params[each] for each in ("id", "name", "item"))
+        problem = self._problem(deployment_id, name)
+        if problem is not None:
+            return problem
+        is_known = name in {"backups", "logfiles"}
+        found = self._objects.download(deployment_id, name, item) if is_known else None
+        return _object(request, found)
+
+    async def single(self, request: Request) -> Response:
+        name = request.url.path.removeprefix(PREFIX).split("/")[1]
+        if name == "clusters" and self._objects.clusters_are_refused:
+            return _error(401, "invalid_token")
+        return _object(request, self.singles[name](request.path_params["id"]))
+
+    def _problem(self, deployment_id: str, name: str) -> Response | None:
+        """The error that a deployment's resource gives, if any."""
+        if deployment_id not in self._account.deployment_ids or name not in RESOURCES:
+            return _error(404, "not_found")
+        if deployment_id != self._account.leaving:
+            return None
+        # A role that may not read it and a deployment that is gone look alike or do not.
+        if name in {"roles", "team_roles"}:
+            return _error(401, "invalid_token")
+        return _error(410 if name in {"backups", "logfiles"} else 404, "not_found")
 
 
 class _Gate:
@@ -149,26 +204,41 @@ class _Gate:
         if self._latency:
             await asyncio.sleep(self._latency)
         if headers.get("authorization") == self._expected:
+            path = _TEMPLATE_MARK.sub("", scope["path"])
+            scope["path"] = re.sub("/+", "/", path).rstrip("/") or "/"
             await self._app(scope, receive, send)
         else:
             await _error(401, "invalid_token")(scope, receive, send)
 
 
-def _path(request: Request) -> str:
-    return request.url.path.removeprefix(PREFIX).rstrip("/")
+def _moment(text: str) -> datetime:
+    return time_value(canonical_time(text))
 
 
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else time_value(canonical_time(text))
+def _limit(text: str) -> int:
+    limit = int(text)
+    if not 1 <= limit <= 100:
+        raise ValueError(text)
+    return limit
 
 
-def _answer(body: Any) -> Response:
-    if body is None:
-        return _error(404, "not_found")
-    return Response(json.dumps(body), media_type="application/json")
+def _object(request: Request, body: Any) -> Response:
+    return _error(404, "not_found") if body is None else _json(request, json.dumps(body).encode())
 
 
-def _error(status: int, errors: Any) -> Response:
-    return Response(
-        json.dumps({"errors": errors}), status_code=status, media_type="application/json"
-    )
+def _json(request: Request, body: bytes) -> Response:
+    """Respond with a body whose links lead to where the client has asked."""
+    base = f"{request.url.scheme}://{request.url.netloc}{PREFIX}"
+    return Response(body.replace(API.encode(), base.encode()), media_type="application/json")
+
+
+def _error(status: int, errors: Any, headers: Mapping[str, str] | None = None) -> Response:
+    body = json.dumps({"errors": errors})
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def _http_error(_: Request, error: Exception) -> Response:
+    status, headers = 500, None
+    if isinstance(error, HTTPException):
+        status, headers = error.status_code, error.headers
+    return _error(status, HTTPStatus(status).name.lower(), headers)

@@ -16,6 +16,7 @@ try:
     from tap_compose.sandbox.account import Size
     from tap_compose.sandbox.demo import run_demo
     from tap_compose.sandbox.faults import KINDS, Fault
+    from tap_compose.sandbox.quirks import Quirks
     from tap_compose.sandbox.server import Sandbox
 except ModuleNotFoundError as error:
     sys.exit(
@@ -36,11 +37,21 @@ def _sizes(command: F) -> F:
         ("--recipes", Size.recipes, "Recipes at the top level of each deployment."),
         ("--events", Size.events, "Audit events."),
         ("--deployments", Size.deployments, "Deployments."),
+        ("--accounts", Size.accounts, "Accounts that the token belongs to."),
     ):
-        kind = click.FloatRange(0, 60) if default == 0.0 else click.IntRange(0)
+        least = 1 if name == "--accounts" else 0
+        kind = click.FloatRange(0, 60) if default == 0.0 else click.IntRange(least)
         command = click.option(name, default=default, type=kind, show_default=True, help=what)(
             command
         )
+    command = click.option(
+        "--quirks",
+        default=Size.quirks.value,
+        type=click.Choice([each.value for each in Quirks]),
+        show_default=True,
+        help="Shapes that few responses of the API have: none of them, which suits every known "
+        "client; a few, as in a real account; or all of them, often.",
+    )(command)
     command = click.option(
         "--fault-streak",
         default=0,
@@ -64,9 +75,9 @@ def _parsed(_context: click.Context, _option: click.Parameter, texts: tuple[str,
 
 
 def _sandbox(port: int = 0, **options: Any) -> Sandbox:
-    sizes = {name: options[name] for name in ("deployments", "events", "recipes", "seed")}
+    names = ("deployments", "events", "recipes", "seed", "accounts")
     return Sandbox(
-        Size(**sizes),
+        Size(**{name: options[name] for name in names}, quirks=Quirks(options["quirks"])),
         port=port,
         latency=options["latency"],
         faults=options["faults"],

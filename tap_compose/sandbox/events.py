@@ -6,38 +6,53 @@ import json
 from bisect import bisect_left, bisect_right
 from datetime import datetime, timezone
 from random import Random
+from typing import TYPE_CHECKING
 
-from tap_compose.sandbox.data import NOW, OPENED, PEOPLE, Body, formatted
+from tap_compose.sandbox.data import API, NOW, OPENED, PEOPLE, Body, Deployment, formatted, link
 
-_EVENTS = (
-    "deployment.backup",
-    "deployment.backup_on_demand",
-    "deployment.scale.members",
-    "deployment.version.update",
-    "deployment.apply_configuration",
-    "deployment.capsule.destroy",
-    "deployment.add.haproxy",
-    "user.login",
-    "account.user.invited",
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EVENT_CODES = (
+    "provision",
+    "provision_from_backup",
+    "apply_configuration",
+    "reconfig",
+    "version.update",
+    "backup",
+    "backup_on_demand",
+    "capsule.destroy",
+    "install_lets_encrypt_certs",
+    "deprovision",
+    "add.haproxy",
+    "add.kibana",
+    "remove.kibana",
+    "add.nodes",
+    "remove.node",
+    "scale.members",
 )
+"""All that are known (docs/compose-api.md, Event codes)."""
+
+_EVENTS = tuple(f"deployment.{each}" for each in (*EVENT_CODES, *["backup"] * 7))
+"""Backups are made daily, so many events tell of them."""
 
 
 class EventLog:
     """The audit events, oldest first; written out when asked for, since there may be millions.
 
     Args:
-        account_id: The account.
-        deployment_ids: The deployments that events may concern.
+        account_id: The account, if there are no deployments.
+        deployments: The deployments that events concern.
         events: How many events.
         seed: Decides everything else.
     """
 
     def __init__(
-        self, account_id: str, deployment_ids: list[str], *, events: int, seed: int
+        self, account_id: str, deployments: Sequence[Deployment], *, events: int, seed: int
     ) -> None:
         self._prefix = f"{Random(f'{seed}/events').getrandbits(32):08x}"
         self._account_id = account_id
-        self._deployment_ids: list[str | None] = [*deployment_ids] or [None]
+        self._deployments = deployments
         self.times = event_times(Random(f"{seed}/event times"), events)
         self._written: dict[int, bytes] = {}
 
@@ -61,6 +76,13 @@ class EventLog:
         """The id of an event by its place from the oldest on."""
         return f"{self._prefix}{index:016x}"
 
+    def index_of(self, event_id: str) -> int:
+        """The place of an event by its id; raises ValueError if there is none."""
+        index = int(event_id[8:], 16)
+        if not 0 <= index < len(self.times) or event_id != self.id_at(index):
+            raise ValueError(event_id)
+        return index
+
     def event_at(self, index: int) -> Body:
         """Write an event as it goes over the wire.
 
@@ -79,6 +101,7 @@ class EventLog:
             "created_at": formatted(moment, index),
             "event": what,
             "data": {},
+            "_links": {"self": link(f"{API}/audit_events/{self.id_at(index)}")},
         }
         if index % 5:
             event["user_id"] = f"{index % len(PEOPLE) + 1:024x}"
@@ -87,14 +110,22 @@ class EventLog:
             event["user_agent"] = "Mozilla/5.0 (X11; Linux x86_64)"
         elif index % 2:  # done by the platform; sometimes null, sometimes absent
             event |= {"user_id": None, "email": None, "ip": None, "user_agent": None}
-        if what.startswith("deployment."):
-            place = index % len(self._deployment_ids)
-            event["deployment_id"] = self._deployment_ids[place]
-            event["cluster_id"] = None
+        if self._deployments:
+            deployment = self._deployments[index % len(self._deployments)]
+            event["account_id"] = deployment.account_id
+            event["deployment_id"] = deployment.id
+            event["cluster_id"] = deployment.cluster_id
+            if deployment.quirks.here(index, every=9):
+                event["cluster_id"] = None
+            elif deployment.quirks.here(index, every=11):
+                del event["deployment_id"]
+            units = index % 9 + 1
             event["data"] = {
-                "units": str(index % 9 + 1),
-                "memory": f"{index % 9 + 1} GB",
-                "deployment": f"prod-{place}",
+                "units": str(units),
+                "memory": f"{units} GB",
+                "storage": f"{2 * units} GB",
+                "cluster": deployment.cluster_name,
+                "deployment": deployment.name,
             }
         return event
 
@@ -102,7 +133,7 @@ class EventLog:
         self,
         *,
         limit: int,
-        cursor: str | None,
+        cursor: int | None,
         newer_than: datetime | None,
         older_than: datetime | None,
         inclusive: bool,
@@ -111,7 +142,7 @@ class EventLog:
 
         Args:
             limit: How many at most.
-            cursor: The id of the last event of the page before.
+            cursor: The place of the last event of the page before, from the oldest on.
             newer_than: The lower bound.
             older_than: The upper bound.
             inclusive: Whether an event at a bound's instant is inside it.
@@ -127,7 +158,7 @@ class EventLog:
             at = older_than.timestamp() * 1000
             high = (bisect_right if inclusive else bisect_left)(self.times, at)
         if cursor is not None:
-            high = min(high, int(cursor[8:], 16))
+            high = min(high, cursor)
         events = map(self._json_at, range(high - 1, max(low, high - limit) - 1, -1))
         return b'{"_embedded": {"audit_events": [%s]}}' % b", ".join(events)
 
