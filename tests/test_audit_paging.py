@@ -126,8 +126,8 @@ class _Forgetful(_Log):
     share = 3
 
     @override
-    def page(self, *, cursor: str | None, **query: Any) -> bytes:
-        if cursor is not None and int(cursor[8:], 16) % self.share == 0:
+    def page(self, *, cursor: int | None, **query: Any) -> bytes:
+        if cursor is not None and cursor % self.share == 0:
             return EMPTY
         return super().page(cursor=cursor, **query)
 
@@ -165,6 +165,10 @@ class _Endless(_Log):
     def __init__(self) -> None:
         super().__init__()
         self._numbers = count()
+
+    @override
+    def index_of(self, event_id: str) -> int:
+        return int(event_id, 16)
 
     @override
     def page(self, *, limit: int, **query: Any) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
@@ -47,9 +48,9 @@ def _as_empty(entry: Entry) -> None:
 
 def _account(change: Callable[[Entry], None] | None = None) -> Account:
     """An account with ids of digits, and its first account and deployment changed."""
-    account = Account(SIZE)
-    account.id = "42"
-    account.deployment_ids = [str(1001 + place) for place in range(SIZE.deployments)]
+    ids = ["42", *(str(1001 + place) for place in range(SIZE.deployments))]
+    with patch("tap_compose.sandbox.account.made_id", side_effect=ids):
+        account = Account(SIZE)
     for name, path in LISTS.items():
         if change is not None:
             change(account.account_level[path]["_embedded"][name][0])

@@ -64,15 +64,20 @@ class Account:
         self.size = size or Size()
         self.quirks = self.size.quirks
         random = Random(f"{self.size.seed}/ids")
-        self.id = made_id(random)
+        first = made_id(random)
         self.deployment_ids = [made_id(random) for _ in range(self.size.deployments)]
-        self.ids = [self.id, *(made_id(random) for _ in range(self.size.accounts - 1))]
+        self.ids = [first, *(made_id(random) for _ in range(self.size.accounts - 1))]
         self.events = EventLog(
             self.id, self.deployments, events=self.size.events, seed=self.size.seed
         )
 
     def _random(self, purpose: str) -> Random:
         return Random(f"{self.size.seed}/{purpose}")
+
+    @property
+    def id(self) -> str:
+        """The id of the first account, often the only one."""
+        return self.ids[0]
 
     @property
     def leaving(self) -> str | None:
