@@ -85,8 +85,9 @@ FIELDS: dict[str, dict[str, object]] = {
         "connection_strings": {
             **{
                 name: ["string"]
-                for name in ("health", "ssh", "admin", "ssh_admin", "cli", "direct", "maps")
+                for name in ("health", "ssh", "admin", "ssh_admin", "cli", "direct")
             },
+            "maps": ["object"],
             "misc": "object",
         },
     },
@@ -124,6 +125,7 @@ FIELDS: dict[str, dict[str, object]] = {
         "status": "string",
         "file_size": "integer",
         "date": "time",
+        "created_at": "time",
     },
     "deployment_portals": {
         "deployment_id": "string",

@@ -60,7 +60,9 @@ def _wires(account: Account) -> dict[str, list[Row]]:
 
 def _deployment_wires(account: Account, deployment_id: str) -> Iterator[tuple[str, Row]]:
     injected = {"deployment_id": deployment_id}
-    yield "deployment_details", _with_url(account.resource(deployment_id, ""))
+    details = _with_url(account.resource(deployment_id, ""))
+    cluster = details["_links"]["cluster"]["href"].removesuffix("{?embed}").split("/")[-1]
+    yield "deployment_details", {**details, "cluster_id": details.get("cluster_id") or cluster}
 
     alerts = account.resource(deployment_id, "alerts")
     raised = alerts["_embedded"]["alerts"]
@@ -124,7 +126,8 @@ def _value(kind: Any, value: Any) -> Any:
     if isinstance(kind, dict):
         return _row(kind, value)
     if isinstance(kind, list):
-        return [_value(kind[0], each) for each in (value if isinstance(value, list) else [value])]
+        entries = value if isinstance(value, list) else [value] if value else []
+        return [_value(kind[0], each) for each in entries]
     if kind == "string":
         return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
     convert = {"time": _time, "number": _decimal, "integer": _decimal}.get(kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +15,9 @@ from jsonschema import Draft202012Validator, FormatChecker
 from tap_compose.rows.field_warnings import FieldWarnings
 from tap_compose.rows.reader import RowBuilder
 from tap_compose.streams import STREAMS
+
+if TYPE_CHECKING:
+    from tap_compose.streams.base import ComposeStream
 
 LOGGER = logging.getLogger("tests.rows")
 
@@ -171,3 +174,16 @@ def test_no_value_makes_a_row_that_its_schema_refuses(stream: str, data: Any) ->
     sent = json.loads(json.dumps(row, default=float))
     Draft202012Validator(cls.schema, format_checker=FormatChecker()).validate(sent)
     assert set(row) == set(cls.schema["properties"])
+
+
+@pytest.mark.parametrize("cls", STREAMS, ids=lambda cls: str(vars(cls)["name"]))
+def test_a_stream_says_that_it_is_read_value_by_value(cls: type[ComposeStream]) -> None:
+    columns = cls.schema["properties"]
+    needs_it = (
+        "unwrap" in vars(cls)
+        or bool(cls.extracted)
+        or bool(cls.derived)
+        or any("number" in each["type"] for each in columns.values())
+        or any(name in columns for aliases in cls.aliases.values() for name in aliases)
+    )
+    assert cls.is_lenient == needs_it

@@ -26,6 +26,9 @@ Converter: TypeAlias = "Callable[[Any], Any]"
 NOT_FIELDS = frozenset({"_links", "_embedded", "_id"})
 """Members of the API's objects that are no fields of theirs."""
 
+LONE_VALUE = "_value"
+"""The member of a free-form object that holds what the API gave instead of an object."""
+
 NOT_FINITE = "a number that is not finite"
 OUT_OF_RANGE = "a number out of range"
 
@@ -124,23 +127,23 @@ def _boolean(value: Any) -> bool:
 
 def _free_form(path: str, warnings: FieldWarnings) -> Converter:
     def free_form(value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise UnfitError("what is no object")
-        for holder, place, where, problem in _unfit_numbers(value, path):
+        content = value if isinstance(value, dict) else {LONE_VALUE: value}
+        for holder, place, where, problem in _unfit_numbers(content, path):
             holder[place] = None
             warnings.null(where, problem)
-        return value
+        return content
 
     return free_form
 
 
 def _array_of(items: dict[str, Any], path: str, warnings: FieldWarnings) -> Converter:
     convert = converter(items, path, warnings)
-    is_of_text = "string" in items["type"]
+    # Single strings and objects in old responses (docs/compose-api.md, Deployment details).
+    lone = (str,) if "string" in items["type"] else (dict,) if "properties" not in items else ()
 
     def array(value: Any) -> list[Any]:
-        if is_of_text and isinstance(value, str):  # a single string in old responses
-            return [value]
+        if isinstance(value, lone):
+            value = [value] if value else []
         if not isinstance(value, list):
             raise UnfitError("what is no list")
         entries = []

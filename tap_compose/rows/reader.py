@@ -59,7 +59,8 @@ class Layout:
         envelope: The names that the list in ``_embedded`` may have, the usual one first; empty
             if the body is one bare object.
         aliases: Other names under which the API writes a field, by column.
-        extracted: Columns that are read from elsewhere in the object if the field is absent.
+        extracted: Columns that are read from elsewhere in the object if the field is absent or
+            empty.
         derived: Columns that are made of the other columns of the row.
         injected: The key columns that the URL holds instead of the body.
         parent_column: The column that holds the id of the object that an object is a part of,
@@ -249,7 +250,9 @@ def _value_of(
     value = item.get(name)
     if value is None:
         value = next((item[each] for each in aliases if item.get(each) is not None), None)
-    return extract(item) if value is None and extract is not None else value
+    if extract is not None and (value is None or value == ""):
+        return extract(item)
+    return value
 
 
 def _with_parts(

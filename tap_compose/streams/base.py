@@ -44,14 +44,16 @@ class ComposeStream(SingerStream):
             body is one bare object.
         envelope_optional: Whether the list may stand outside ``_embedded`` too.
         aliases: Other names under which the API writes a field, by column.
-        extracted: Columns that are read from elsewhere in the object if the field is absent.
+        extracted: Columns that are read from elsewhere in the object if the field is absent or
+            empty.
         derived: Columns that are made of the other columns of the row.
         injected_columns: The key columns that the URL holds instead of the body.
         parent_column: The column with the id of the object that an object is a part of, if
             objects hold further ones of their kind.
         is_lenient: Whether bodies are read value by value. A stream needs it that overrides
-            ``unwrap`` or has ``extracted`` or ``derived`` columns, or columns of numbers, which
-            are read exactly. The others are read so only where a body is unexpected.
+            ``unwrap``, has ``extracted`` or ``derived`` columns, an alias that is a column too, or
+            columns of numbers, which are read exactly. The others are read so only where a
+            body is unexpected.
         can_prefetch: Whether the stream's requests are known before it begins.
         next_stream: The stream whose first requests may be in flight while this one's last
             rows are written.

@@ -49,11 +49,18 @@ def boolean(name: str, description: str) -> th.Property[Any]:
     return th.Property(name, th.BooleanType, description=description)
 
 
+# ObjectType names an empty list of members, and flattening would then keep none of them.
+_FREE_FORM = th.CustomType({"type": ["object", "null"], "additionalProperties": True})
+
+
 def free_form(name: str, description: str) -> th.Property[Any]:
     """A column of JSON objects whose members nobody documented."""
-    # ObjectType names an empty list of members, and flattening would then keep none of them.
-    free = {"type": ["object", "null"], "additionalProperties": True}
-    return th.Property(name, th.CustomType(free), description=description)
+    return th.Property(name, _FREE_FORM, description=description)
+
+
+def free_forms(name: str, description: str) -> th.Property[Any]:
+    """A column of lists of such objects."""
+    return th.Property(name, th.ArrayType(_FREE_FORM), description=description)
 
 
 def texts(name: str, description: str) -> th.Property[Any]:

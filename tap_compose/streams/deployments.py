@@ -14,6 +14,7 @@ from tap_compose.streams.columns import (
     DEPLOYMENT_ID,
     boolean,
     free_form,
+    free_forms,
     integer,
     key,
     record,
@@ -47,6 +48,12 @@ def _web_ui_url(deployment: dict[str, Any]) -> str | None:
     return hal.link(deployment, "compose_web_ui")
 
 
+def _linked_cluster(deployment: dict[str, Any]) -> str | None:
+    """The id at the end of the link to the cluster: before September 2017 it stood there alone."""
+    address = hal.link(deployment, "cluster")
+    return address.rstrip("/").rpartition("/")[2] if address else None
+
+
 class Deployments(ListStream):
     """All deployments of the account, whatever deployment_ids and deployment_shard say."""
 
@@ -66,7 +73,7 @@ class DeploymentDetails(DeploymentStream):
     path = "/deployments/{}"
     injected_columns = ("id",)
     is_lenient = True
-    extracted: ClassVar = {"compose_web_ui_url": _web_ui_url}
+    extracted: ClassVar = {"compose_web_ui_url": _web_ui_url, "cluster_id": _linked_cluster}
     primary_keys = ("id",)
     schema = schema(
         *summary_columns(),
@@ -88,7 +95,7 @@ class DeploymentDetails(DeploymentStream):
             texts("ssh_admin", "For administration by SSH."),
             texts("cli", "Shell commands that open a console."),
             texts("direct", "For applications."),
-            texts("maps", "Address translation maps of Scylla."),
+            free_forms("maps", "Objects from internal to public address, for Scylla only."),
             free_form("misc", "For particular tools, by tool."),
         ),
     )
@@ -204,6 +211,7 @@ class DeploymentLogfiles(DeploymentStream):
     path = "/deployments/{}/logfiles"
     envelope = ("logfiles", "logfile")
     primary_keys = ("id",)
+    is_lenient = True
     aliases: ClassVar = {"date": ("created_at",)}
     schema = schema(
         key("id", "The log file's id."),
@@ -213,7 +221,8 @@ class DeploymentLogfiles(DeploymentStream):
         text("region", "Where it is kept."),
         text("status", "Whether it is written to its end."),
         integer("file_size", "Its size in bytes."),
-        time("date", "When it was captured."),
+        time("date", "When it was captured; created_at if the API gives no date."),
+        time("created_at", "When it was created."),
     )
 
 
