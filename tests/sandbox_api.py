@@ -23,7 +23,7 @@ Object = dict[str, Any]
 
 
 def running(quirks: Quirks) -> Sandbox:
-    return Sandbox(Size(deployments=24, events=200, recipes=12, accounts=2, quirks=quirks))
+    return Sandbox(Size(deployments=24, events=200, recipes=10, accounts=2, quirks=quirks))
 
 
 class Api:

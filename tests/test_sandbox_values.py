@@ -202,6 +202,13 @@ def test_rare_shapes_can_be_turned_off(name: str, plain: Api, odd: Api) -> None:
     assert sum(some) < sum(counts(odd)) < len(some)
 
 
+def test_a_recipe_that_is_listed_twice_is_the_same(odd: Api) -> None:
+    recipes = odd.objects(f"{OF}/recipes")
+    by_id = {each["id"]: each for each in recipes}
+    assert len(by_id) < len(recipes)
+    assert all(by_id[each["id"]] == each for each in recipes)
+
+
 def test_times_have_three_spellings(plain: Api) -> None:
     times = [each["created_at"] for each in plain.objects(f"{OF}/recipes")]
     spellings = {re.sub(r"\d", "0", each)[19:] for each in times}

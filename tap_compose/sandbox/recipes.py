@@ -23,9 +23,10 @@ def recipes(deployment: Deployment, random: Random) -> Body:
     """Return the body of a deployment's recipes, the newest first."""
     numbers = count()
 
-    def recipe(parent_id: str | None, moment: datetime, parts: int) -> Body:
+    def recipe(
+        parent_id: str | None, moment: datetime, parts: int, *, is_first: bool = False
+    ) -> Body:
         number = next(numbers)
-        is_first = parent_id is None and moment == first
         recipe_id = provision_recipe_id(deployment) if is_first else made_id(random)
         done = moment + timedelta(seconds=random.randrange(1, 900))
         body: Body = {
@@ -59,12 +60,15 @@ def recipes(deployment: Deployment, random: Random) -> Body:
         }
         return body
 
-    moments = [
-        NOW - timedelta(hours=7 * (each + 1), seconds=deployment.index)
+    found = [
+        recipe(
+            None,
+            NOW - timedelta(hours=7 * (each + 1), seconds=deployment.index),
+            0 if each % 3 else 2,
+            is_first=each == deployment.recipes - 1,
+        )
         for each in range(deployment.recipes)
     ]
-    first = min(moments, default=NOW)
-    found = [recipe(None, at, 0 if each % 3 else 2) for each, at in enumerate(moments)]
     if len(found) > 1 and deployment.has_quirk(every=2):  # a child that stands at the top too
         found += found[0]["_embedded"]["recipes"][:1]
     return listed("recipes", found)
