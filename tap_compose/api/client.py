@@ -15,6 +15,7 @@ from typing_extensions import Self, override
 
 from tap_compose.api.errors import (
     ApiError,
+    RejectedError,
     TransientError,
     UnreachableError,
     UnreadableBodyError,
@@ -24,8 +25,9 @@ from tap_compose.api.liveness import Liveness
 from tap_compose.api.pacing import RetryPolicy
 from tap_compose.api.scheduler import PendingRequest, RequestScheduler, Tuning
 from tap_compose.api.transport import (
-    CertificateError,
     RequestsTransport,
+    SetupError,
+    TooLargeError,
     Transport,
     TransportError,
 )
@@ -94,7 +96,7 @@ class Client:
         )
         retries = RetryPolicy(max_retries, tuning.longest_backoff)
         self._liveness = Liveness(base_url, self._get, retries, tuning.silent_failures)
-        self._fetcher = _Fetcher(base_url, self._scheduler, self._liveness)
+        self._fetcher = _Fetcher(base_url, transport, self._scheduler, self._liveness)
 
     @classmethod
     def over_http(
@@ -172,8 +174,11 @@ class Client:
         """Send a request once; called by the worker threads."""
         try:
             response = self._transport.get(url, self._timeout)
-        except CertificateError as problem:
+        except SetupError as problem:
             return UnreachableError(str(problem))
+        except TooLargeError as problem:
+            self._liveness.note_response()
+            return RejectedError(str(problem), status=200)
         except TransportError as problem:
             if problem.has_response:
                 self._liveness.note_response()
@@ -347,8 +352,15 @@ class _Fetch(PendingRequest):
 class _Fetcher:
     """Fetches for all results of a client; one body for all its readers."""
 
-    def __init__(self, base_url: str, scheduler: RequestScheduler, liveness: Liveness) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        transport: Transport,
+        scheduler: RequestScheduler,
+        liveness: Liveness,
+    ) -> None:
         self._base_url = base_url
+        self._transport = transport
         self._scheduler = scheduler
         self._liveness = liveness
         self._shared: dict[str, _Fetch] = {}
@@ -380,6 +392,7 @@ class _Fetcher:
             try:
                 result = request.read(cast("bytes", fetch.outcome))
             except UnreadableBodyError as error:
+                self._transport.renew_connections()  # it may belong to another request
                 result = TransientError(f"HTTP 200 with {error}", status=200)
                 if self._scheduler.retry(fetch, result):
                     return None
