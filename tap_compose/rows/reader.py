@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tap_compose.api import hal
+from tap_compose.api.errors import UnreadableBodyError
 from tap_compose.rows.conversion import converter
 from tap_compose.rows.typed import TypedReader, TypedRow, UnexpectedShapeError
 
@@ -116,7 +117,7 @@ class RowReader:
                 return self._read_typed(self._typed, body, injected)
             except UnexpectedShapeError:
                 pass
-        objects = self._objects(body)
+        objects = self._objects(body, injected)
         batch = RowBatch([], len(objects))
         for each in objects:
             row, problem = self._builder.build_row(each, injected)
@@ -130,6 +131,8 @@ class RowReader:
         self, reader: TypedReader, body: bytes, injected: Mapping[str, Any]
     ) -> RowBatch:
         rows = reader.read(body)
+        for name in self._layout.injected:
+            _check_owner(name, {row[name] for row in rows}, injected)
         column = self._layout.parent_column
         if column is not None:
 
@@ -142,9 +145,12 @@ class RowReader:
                 row[name] = value
         return RowBatch(list(rows), len(rows))
 
-    def _objects(self, body: bytes) -> list[Any]:
+    def _objects(self, body: bytes, injected: Mapping[str, Any]) -> list[Any]:
         layout = self._layout
         objects = layout.unwrap(hal.decode(body))
+        for name in layout.injected:
+            own = (each.get(name) for each in objects if isinstance(each, dict))
+            _check_owner(name, {each for each in own if isinstance(each, (str, int))}, injected)
         column = layout.parent_column
         if column is None:
             return objects
@@ -235,6 +241,16 @@ def unique_rows(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
             row[keys[0]] if len(keys) == 1 else tuple([row[name] for name in keys]), row
         )
     return list(found.values())
+
+
+def _check_owner(name: str, found: Iterable[Any], injected: Mapping[str, Any]) -> None:
+    """Refuse the body of another resource: its rows would go out under a wrong key."""
+    asked_for = injected.get(name)
+    for own in found:
+        if own and own != asked_for and str(own).casefold() != str(asked_for).casefold():
+            raise UnreadableBodyError(
+                f"the body of another resource: {name} is {str(own)[:60]}, not {asked_for}"
+            )
 
 
 def _value_of(
