@@ -213,3 +213,9 @@ def test_a_part_may_belong_to_another_deployment() -> None:
         "r",
         "s",
     ]
+
+
+@pytest.mark.parametrize("stream", ["deployment_details", "deployment_scalings", "user"])
+def test_an_object_of_another_kind_is_no_row_of_nulls(stream: str) -> None:
+    with pytest.raises(UnreadableBodyError, match="a body with none of the fields"):
+        _read(stream, _listed("deployments", {"id": "d2"}), id="d1", deployment_id="d1")

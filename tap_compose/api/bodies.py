@@ -19,6 +19,7 @@ LARGEST_BODY = 256 << 20
 """Bytes of a body, packed and unpacked."""
 
 _LONGEST_ERROR_BODY = 1 << 16
+_USUAL_BODY = 1 << 23  # zlib takes twice the memory
 _CHUNK = 1 << 18
 _GZIP = 31  # what zlib calls it
 
@@ -93,9 +94,9 @@ def _unpacked(packed: _Buffer, packing: str | None) -> bytes:
     if packing not in {"gzip", "x-gzip"}:  # no one asked for more, nor for several at once
         raise BodyError(f"packed as {packing[:40]!r}, which was not asked for")
     try:
-        # Nearly every body is one member, which takes no Python code.
+        # Nearly every body is small and one member, which takes no Python code.
         unpacker = zlib.decompressobj(_GZIP)
-        body = unpacker.decompress(packed.getvalue(), LARGEST_BODY)
+        body = unpacker.decompress(packed.getvalue(), _USUAL_BODY)
         if unpacker.eof and not unpacker.unused_data:
             return body
         del unpacker, body

@@ -148,6 +148,12 @@ class RowReader:
     def _objects(self, body: bytes, injected: Mapping[str, Any]) -> list[Any]:
         layout = self._layout
         objects = layout.unwrap(hal.decode(body))
+        if (
+            not layout.envelope
+            and objects
+            and not any(self._builder.knows(each) for each in objects)
+        ):
+            raise UnreadableBodyError("a body with none of the fields")
         for name in layout.injected:
             own = (each.get(name) for each in objects if isinstance(each, dict))
             _check_owner(name, {each for each in own if isinstance(each, (str, int))}, injected)
@@ -179,6 +185,14 @@ class RowBuilder:
         self._known = _NOT_FIELDS.union(layout.schema["properties"], *layout.aliases.values())
         self._logger = logger
         self._reported: set[tuple[str, str]] = set()
+
+    def knows(self, item: Any) -> bool:
+        """Tell whether an object has any field of the stream.
+
+        Args:
+            item: An object of the API.
+        """
+        return isinstance(item, dict) and not self._known.isdisjoint(item.keys() - _NOT_FIELDS)
 
     def build_row(
         self, item: Any, injected: Mapping[str, Any]
