@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from singer_sdk import typing as th
 
 from tap_compose import __version__
+from tap_compose.hosts import is_loopback
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def _url(url: str) -> str:
         raise SettingsError(
             "api_url must hold no user, password, query or fragment; the token goes in api_token"
         )
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise SettingsError(
             f"api_url must start with https: plain http would send the token to {host} in the clear"
         )
@@ -291,13 +292,6 @@ def _is_host(host: str) -> bool:
     except ValueError:
         return _is_name(host) is not None
     return True
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _time(name: str, text: str | None) -> str | None:

@@ -66,6 +66,9 @@ class _OneBody:
             return Response(200, {}, _LISTS["deployments"])
         return Response(200, {}, self._body)
 
+    def renew_connections(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

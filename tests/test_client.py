@@ -77,6 +77,9 @@ class FakeTransport:
             return Response(answer, {}, f'{{"errors": "no {TOKEN}"}}'.encode())
         return Response(200, {}, answer)
 
+    def renew_connections(self) -> None:
+        pass
+
     def close(self) -> None:
         self.is_closed = True
 

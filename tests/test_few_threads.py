@@ -120,6 +120,9 @@ class _LittleMemory:
             raise MemoryError
         return Response(200, {}, b"1")
 
+    def renew_connections(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

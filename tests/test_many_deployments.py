@@ -37,6 +37,9 @@ class _OneList:
     def get(self, _url: str, _timeout: float) -> Response:
         return Response(200, {}, self._body)
 
+    def renew_connections(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -265,6 +265,9 @@ class Recorded:
             body = _listed("audit_events")
         return Response(200, {}, json.dumps(body).encode())
 
+    def renew_connections(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

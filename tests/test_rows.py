@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
+from tap_compose.api.errors import UnreadableBodyError
 from tap_compose.rows.field_warnings import FieldWarnings
-from tap_compose.rows.reader import RowBuilder
+from tap_compose.rows.reader import Row, RowBuilder, RowReader
 from tap_compose.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -187,3 +188,61 @@ def test_a_stream_says_that_it_is_read_value_by_value(cls: type[ComposeStream]) 
         or any(name in columns for aliases in cls.aliases.values() for name in aliases)
     )
     assert cls.is_lenient == needs_it
+
+
+def _read(stream: str, body: Any, **injected: Any) -> list[Row]:
+    cls = next(each for each in STREAMS if vars(each)["name"] == stream)
+    return RowReader(cls.layout(), LOGGER).read(json.dumps(body).encode(), injected).rows
+
+
+def _listed(name: str, *rows: Any) -> Any:
+    return {"_embedded": {name: rows}}
+
+
+@pytest.mark.parametrize(
+    ("stream", "body"),
+    [
+        ("deployment_backups", _listed("backups", {"id": "b", "deployment_id": "d2"})),
+        ("deployment_backups", _listed("backups", {"id": "b", "deployment_id": 2})),
+        ("deployment_backups", _listed("backups", {"id": "b", "deployment_id": "d2", "new": 1})),
+        ("deployment_recipes", _listed("recipes", {"id": "r"}, {"id": "s", "deployment_id": "d2"})),
+        ("deployment_alerts", _listed("alerts", {"deployment_id": "d2"})),
+        ("deployment_health", _listed("alerts", {"deployment_id": "d2"})),
+    ],
+)
+def test_the_body_of_another_deployment_is_refused(stream: str, body: Any) -> None:
+    with pytest.raises(UnreadableBodyError) as caught:
+        _read(stream, body, deployment_id="d1")
+    owner = "2" if '"deployment_id": 2' in json.dumps(body) else "d2"
+    said = f"the body of another resource: deployment_id is {owner}, not d1"
+    assert str(caught.value) == said
+
+
+def test_the_details_of_another_deployment_are_refused() -> None:
+    with pytest.raises(UnreadableBodyError, match="resource: id is d2, not d1"):
+        _read("deployment_details", {"id": "d2"}, id="d1")
+
+
+@pytest.mark.parametrize("own", ["D1", "d1", None, "", [], {}])
+def test_an_id_that_is_absent_or_spelled_otherwise_is_no_other(own: Any) -> None:
+    body = _listed("backups", {"id": "b", "deployment_id": own})
+    assert _read("deployment_backups", body, deployment_id="d1")[0]["deployment_id"] == "d1"
+
+
+def test_a_number_may_be_the_same_id() -> None:
+    assert _read("deployment_details", {"id": 7}, id="7")[0]["id"] == "7"
+
+
+def test_a_part_may_belong_to_another_deployment() -> None:
+    part = {"id": "s", "deployment_id": "d2"}
+    body = _listed("recipes", {"id": "r", "deployment_id": "d1", **_listed("recipes", part)})
+    assert [row["id"] for row in _read("deployment_recipes", body, deployment_id="d1")] == [
+        "r",
+        "s",
+    ]
+
+
+@pytest.mark.parametrize("stream", ["deployment_details", "deployment_scalings", "user"])
+def test_an_object_of_another_kind_is_no_row_of_nulls(stream: str) -> None:
+    with pytest.raises(UnreadableBodyError, match="a body with none of the fields"):
+        _read(stream, _listed("deployments", {"id": "d2"}), id="d1", deployment_id="d1")

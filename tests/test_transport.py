@@ -14,7 +14,6 @@ import pytest
 from tap_compose.api import transport
 from tap_compose.api.transport import (
     BrokenConnectionError,
-    CertificateError,
     NoConnectionError,
     RequestsTransport,
     Response,
@@ -55,16 +54,6 @@ def test_a_netrc_entry_does_not_replace_the_token(
     with raw_server(lambda _: http(b"{}")) as server:
         _get(server.url)
     assert server.headers[0]["Authorization"] == f"Bearer {TOKEN}"
-
-
-def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    with raw_server(lambda _: http(b"{}")) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.setenv("NO_PROXY", "")
-        monkeypatch.setenv("no_proxy", "")
-        assert _get("http://api.example").body == b"{}"
-    assert proxy.paths == ["http://api.example/teams"]
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 401, 404, 429, 503])
@@ -112,7 +101,6 @@ def test_only_the_beginning_of_an_error_body_is_read() -> None:
         (b"not http at all\r\n\r\n", False),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", True),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1,2,\r\n", True),
-        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", True),
     ],
 )
 def test_a_broken_response(response: bytes, has_response: bool) -> None:
@@ -175,8 +163,6 @@ def test_an_unknown_host() -> None:
 
 
 def test_a_server_without_tls() -> None:
-    with raw_server(lambda _: b"") as server, pytest.raises(CertificateError) as caught:
+    with raw_server(lambda _: b"") as server, pytest.raises(BrokenConnectionError) as caught:
         _get(f"https://{server.address}")
-    assert caught.value.reason
-    said = f"no secure connection to {server.address}: {caught.value.reason}"
-    assert str(caught.value) == said
+    assert str(caught.value).startswith(f"TLS with {server.address} broke: ")

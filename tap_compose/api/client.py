@@ -14,6 +14,7 @@ from typing_extensions import Self, override
 
 from tap_compose.api.errors import (
     ApiError,
+    RejectedError,
     TransientError,
     UnreachableError,
     error_of,
@@ -23,8 +24,9 @@ from tap_compose.api.liveness import Liveness
 from tap_compose.api.pacing import RetryPolicy
 from tap_compose.api.scheduler import RequestScheduler, Tuning
 from tap_compose.api.transport import (
-    CertificateError,
     RequestsTransport,
+    SetupError,
+    TooLargeError,
     Transport,
     TransportError,
 )
@@ -74,7 +76,7 @@ class Client:
         )
         retries = RetryPolicy(max_retries, tuning.longest_backoff)
         self._liveness = Liveness(base_url, self._get, retries, tuning)
-        self._fetcher = Fetcher(base_url, self._scheduler, self._liveness)
+        self._fetcher = Fetcher(base_url, transport, self._scheduler, self._liveness)
 
     @classmethod
     def over_http(
@@ -154,8 +156,11 @@ class Client:
         first_contact = self._liveness.first_contact
         try:
             response = self._transport.get(url, first_contact.timeout(self._timeout))
-        except CertificateError as problem:
+        except SetupError as problem:
             return UnreachableError(str(problem))
+        except TooLargeError as problem:
+            self._liveness.note_response()
+            return RejectedError(str(problem), status=200)
         except TransportError as problem:
             if problem.has_response:
                 self._liveness.note_response()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tap_compose.api.liveness import Liveness
     from tap_compose.api.scheduler import RequestScheduler
+    from tap_compose.api.transport import Transport
 
 T = TypeVar("T")
 
@@ -63,8 +64,15 @@ class Fetch(PendingRequest):
 class Fetcher:
     """Fetches for all results of a client; one body for all its readers."""
 
-    def __init__(self, base_url: str, scheduler: RequestScheduler, liveness: Liveness) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        transport: Transport,
+        scheduler: RequestScheduler,
+        liveness: Liveness,
+    ) -> None:
         self._base_url = base_url
+        self._transport = transport
         self._scheduler = scheduler
         self._liveness = liveness
         self._shared: dict[str, Fetch] = {}
@@ -98,6 +106,7 @@ class Fetcher:
             try:
                 result = request.read(cast("bytes", fetch.outcome))
             except UnreadableBodyError as error:
+                self._transport.renew_connections()  # it may belong to another request
                 result = _unreadable(fetch, error)
                 if self._scheduler.retry(fetch, result):
                     return None

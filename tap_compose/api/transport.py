@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from copy import copy
+import ssl
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-import requests
-import requests.adapters
-import requests.auth
+import urllib3
 import urllib3.exceptions
-from typing_extensions import override
 
-from tap_compose.masking import masked
+from tap_compose.api.bodies import BodyError, LargeBodyError, read_body
+from tap_compose.api.connections import NEVER, Adapter, Exchange
+from tap_compose.api.environment import CORRECT_PROXY, Environment, EnvironmentProblemError
+from tap_compose.api.watchdog import Deadline, Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-_CHUNK = 1 << 18
-_LONGEST_ERROR_BODY = 1 << 16
-_LONGEST_CONNECT = 10.0
+    from urllib3 import HTTPConnectionPool
+
+
+LONGEST_CONNECT = 10.0
 """Seconds for a connection, however long a request may take."""
+
+_TIME_OUTS = (urllib3.exceptions.TimeoutError, TimeoutError)
+_NO_TUNNEL = "Tunnel connection failed: "
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,12 @@ class BrokenConnectionError(TransportError):
     """The connection was reset, the response was truncated or was not HTTP."""
 
 
-class CertificateError(TransportError):
-    """There is no trustworthy TLS connection.
+class SetupError(TransportError):
+    """What this machine is set to, a proxy or certificates, lets no request through."""
+
+
+class CertificateError(SetupError):
+    """The certificate of the API is not trusted.
 
     Args:
         address: Host and port.
@@ -76,6 +84,10 @@ class CertificateError(TransportError):
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"no secure connection to {address}: {reason}")
         self.reason = reason
+
+
+class TooLargeError(TransportError):
+    """The response is larger than any should be."""
 
 
 class Transport(Protocol):
@@ -96,13 +108,17 @@ class Transport(Protocol):
         """
         ...
 
+    def renew_connections(self) -> None:
+        """Use no connection again that is open now: a response may belong to another request."""
+        ...
+
     def close(self) -> None:
         """Close the connections that are not in use."""
         ...
 
 
 class RequestsTransport:
-    """Sends requests with the requests library, through one session.
+    """Sends requests with urllib3, through the proxy and with the certificates that requests finds.
 
     Args:
         base_url: The URL that all requests begin with.
@@ -112,88 +128,145 @@ class RequestsTransport:
     """
 
     def __init__(self, base_url: str, token: str, *, user_agent: str, connections: int) -> None:
-        self._address = urlsplit(base_url).netloc
-        self._token = token
-        session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        request = requests.Request("GET", base_url, auth=_BearerAuth(token))
-        request.headers = {"User-Agent": user_agent, "Accept": "application/json"}
-        self._request = session.prepare_request(request)
-        # Proxies and certificates of the environment, looked up once: a session that does it
-        # for every request spends half a millisecond on it.
-        settings = session.merge_environment_settings(base_url, {}, True, None, None)  # noqa: FBT003
-        self._settings: dict[str, Any] = {**settings, "stream": True}
-        self._adapter = session.get_adapter(base_url)
+        parts = urlsplit(base_url)
+        self._address = parts.netloc
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._headers = {
+            "User-Agent": user_agent,
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "Authorization": f"Bearer {token}",
+        }
+        self._watchdog = Watchdog()
+        self._reuse_since = 0.0
+        self._adapter = Adapter(pool_maxsize=connections)
+        environment = Environment(base_url)
+        self._proxy = environment.proxy
+        self._pool: HTTPConnectionPool | EnvironmentProblemError
+        try:
+            self._pool = environment.pool(self._adapter)
+        except EnvironmentProblemError as problem:
+            self._pool = problem
 
     def get(self, url: str, timeout: float) -> Response:
         """Send a request and read the response completely; see ``Transport``."""
-        deadline = monotonic() + timeout
-        request = copy(self._request)  # only the URL differs
-        request.url = url
-        has_response = False
+        if isinstance(self._pool, EnvironmentProblemError):
+            raise SetupError(str(self._pool))
+        deadline = Deadline(timeout)
+        self._watchdog.watch(deadline)
         try:
-            response = self._adapter.send(
-                request, timeout=(min(timeout, _LONGEST_CONNECT), timeout), **self._settings
-            )
-            has_response = True
-            with response:
-                body = _read_body(response, deadline)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._translate(error, timeout, has_response=has_response) from error
-        return Response(response.status_code, response.headers, body)
+            exchange = Exchange(deadline, self._reuse_since)
+            try:
+                return self._exchange(self._pool, url, exchange, timeout)
+            except BrokenConnectionError:
+                # The server has closed a connection that was idle: no sign of overload.
+                if not exchange.is_reused or exchange.has_begun:
+                    raise
+            return self._exchange(self._pool, url, Exchange(deadline, NEVER), timeout)
+        finally:
+            self._watchdog.forget(deadline)
+
+    def renew_connections(self) -> None:
+        """Use no connection again that is open now; see ``Transport``."""
+        self._reuse_since = monotonic()
 
     def close(self) -> None:
         """Close the connections that are not in use."""
         self._adapter.close()
 
-    def _translate(self, error: Exception, timeout: float, *, has_response: bool) -> TransportError:
-        if isinstance(error, requests.exceptions.SSLError):
-            return CertificateError(self._address, masked(str(error), self._token))
-        if isinstance(error, requests.ConnectTimeout):
-            seconds = min(timeout, _LONGEST_CONNECT)
-            return NoConnectionError(f"no connection to {self._address} in {seconds:g} s")
-        if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
-            message = f"no complete response from {self._address} in {timeout:g} s"
-            return TimedOutError(message, has_response=has_response)
-        if isinstance(error, requests.ConnectionError) and isinstance(
-            _cause(error),
-            (urllib3.exceptions.NewConnectionError, urllib3.exceptions.NameResolutionError),
-        ):
+    def _exchange(
+        self, pool: HTTPConnectionPool, url: str, exchange: Exchange, timeout: float
+    ) -> Response:
+        deadline = exchange.deadline
+        has_response = False
+        try:
+            response = pool.urlopen(
+                "GET",
+                url[len(self._origin) :],
+                headers=self._headers,
+                retries=False,
+                redirect=False,
+                timeout=urllib3.Timeout(
+                    connect=min(deadline.remaining, LONGEST_CONNECT), read=deadline.remaining
+                ),
+                preload_content=False,
+            )
+            has_response = True
+            try:
+                body = read_body(response, deadline)
+            finally:
+                response.close()
+            if deadline.has_passed:  # what was cut off can look like an end
+                raise TimeoutError
+        except LargeBodyError as error:
+            message = f"the response of {self._address} is {error}"
+            raise TooLargeError(message, has_response=True) from error
+        except BodyError as error:
+            message = f"the response of {self._address} is {error}"
+            raise BrokenConnectionError(message, has_response=True) from error
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            problem = self._translate(error, exchange, timeout)
+            problem.has_response = has_response
+            raise problem from error
+        return Response(response.status, response.headers, body)
+
+    def _translate(self, error: Exception, exchange: Exchange, timeout: float) -> TransportError:
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return CertificateError(self._address, _tls_reason(cause))
+        if exchange.deadline.has_passed or any(map(_is_time_out, causes)):
+            return self._time_out(causes, timeout)
+        for cause in causes:
+            if isinstance(cause, urllib3.exceptions.ProxyError):
+                return self._proxy_problem(causes)
+        for cause in causes:
+            if isinstance(cause, ssl.SSLError):
+                reason = _tls_reason(cause)
+                return BrokenConnectionError(f"TLS with {self._address} broke: {reason}")
+        if not exchange.has_connected and not exchange.is_reused:
             return NoConnectionError(f"no connection to {self._address}")
-        message = f"the connection to {self._address} broke"
-        return BrokenConnectionError(message, has_response=has_response)
+        return BrokenConnectionError(f"the connection to {self._address} broke")
+
+    def _time_out(self, causes: list[BaseException], timeout: float) -> TransportError:
+        connecting = urllib3.exceptions.ConnectTimeoutError
+        if any(isinstance(each, connecting) and _is_time_out(each) for each in causes):
+            seconds = min(timeout, LONGEST_CONNECT)
+            return NoConnectionError(f"no connection to {self._address} in {seconds:g} s")
+        return TimedOutError(f"no complete response from {self._address} in {timeout:g} s")
+
+    def _proxy_problem(self, causes: list[BaseException]) -> TransportError:
+        said = next((str(each) for each in causes if str(each).startswith(_NO_TUNNEL)), None)
+        if said is None:
+            return NoConnectionError(f"no connection to the proxy {self._proxy}")
+        message = f"the proxy {self._proxy} gives no connection to {self._address}: "
+        message += said[len(_NO_TUNNEL) :].strip()
+        if said.startswith(f"{_NO_TUNNEL}4"):
+            return SetupError(f"{message}; {CORRECT_PROXY}")
+        return BrokenConnectionError(message)
 
 
-class _BearerAuth(requests.auth.AuthBase):
-    """Adds the token; a callable, because requests lets a .netrc entry replace a plain header."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    @override
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        r.headers["Authorization"] = f"Bearer {self._token}"
-        return r
+def _is_time_out(error: BaseException) -> bool:
+    # urllib3 counts every connection that does not come about as a time-out.
+    return isinstance(error, _TIME_OUTS) and not isinstance(
+        error, urllib3.exceptions.NewConnectionError
+    )
 
 
-def _read_body(response: requests.Response, deadline: float) -> bytes:
-    """Read a body until the deadline: requests' own timeout starts again with every byte."""
-    limit = None if response.status_code == requests.codes.ok else _LONGEST_ERROR_BODY
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := response.raw.read1(_CHUNK, decode_content=True):
-        chunks.append(chunk)
-        size += len(chunk)
-        if limit is not None and size > limit:
-            break
-        if monotonic() > deadline:
-            raise requests.Timeout
-    return b"".join(chunks)[:limit]
+def _tls_reason(error: ssl.SSLError) -> str:
+    """Return why TLS failed, in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    return (error.reason or error.strerror or "closed").replace("_", " ").lower()
 
 
-def _cause(error: Exception) -> object:
-    """Return the reason inside requests' and urllib3's wrappings of a connection error."""
-    inner = error.args[0] if error.args else None
-    return getattr(inner, "reason", inner)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Return an error and what lies in urllib3's wrappings of it."""
+    seen: list[BaseException] = []
+    pending = [error]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, BaseException) and each not in seen:
+            seen.append(each)
+            yield each
+            pending += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]

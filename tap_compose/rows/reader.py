@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tap_compose.api import hal
+from tap_compose.api.errors import UnreadableBodyError
 from tap_compose.rows.conversion import NOT_FIELDS, UnfitError, converter, warn_of_unknown
 from tap_compose.rows.field_warnings import FieldWarnings
 from tap_compose.rows.typed import TypedReader, TypedRow, UnexpectedShapeError
@@ -117,7 +118,7 @@ class RowReader:
                 return self._read_typed(self._typed, body, injected)
             except UnexpectedShapeError:
                 pass
-        objects = self._objects(body)
+        objects = self._objects(body, injected)
         batch = RowBatch([], len(objects))
         for each in objects:
             row, problem = self._builder.build_row(each, injected)
@@ -135,6 +136,8 @@ class RowReader:
         self, reader: TypedReader, body: bytes, injected: Mapping[str, Any]
     ) -> RowBatch:
         rows = reader.read(body)
+        for name in self._layout.injected:
+            _check_owner(name, {row[name] for row in rows}, injected)
         column = self._layout.parent_column
         if column is not None:
 
@@ -147,9 +150,18 @@ class RowReader:
                 row[name] = value
         return RowBatch(list(rows), len(rows))
 
-    def _objects(self, body: bytes) -> list[Any]:
+    def _objects(self, body: bytes, injected: Mapping[str, Any]) -> list[Any]:
         layout = self._layout
         objects = layout.unwrap(hal.decode(body))
+        if (
+            not layout.envelope
+            and objects
+            and not any(self._builder.knows(each) for each in objects)
+        ):
+            raise UnreadableBodyError("a body with none of the fields")
+        for name in layout.injected:
+            own = (each.get(name) for each in objects if isinstance(each, dict))
+            _check_owner(name, {each for each in own if isinstance(each, (str, int))}, injected)
         column = layout.parent_column
         if column is None:
             return objects
@@ -183,6 +195,14 @@ class RowBuilder:
         ]
         self._known = NOT_FIELDS.union(columns, *layout.aliases.values())
         self._warnings = warnings
+
+    def knows(self, item: Any) -> bool:
+        """Tell whether an object has any field of the stream.
+
+        Args:
+            item: An object of the API.
+        """
+        return isinstance(item, dict) and not self._known.isdisjoint(item.keys() - NOT_FIELDS)
 
     def build_row(
         self, item: Any, injected: Mapping[str, Any]
@@ -239,6 +259,16 @@ def unique_rows(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
             row[keys[0]] if len(keys) == 1 else tuple([row[name] for name in keys]), row
         )
     return list(found.values())
+
+
+def _check_owner(name: str, found: Iterable[Any], injected: Mapping[str, Any]) -> None:
+    """Refuse the body of another resource: its rows would go out under a wrong key."""
+    asked_for = injected.get(name)
+    for own in found:
+        if own and own != asked_for and str(own).casefold() != str(asked_for).casefold():
+            raise UnreadableBodyError(
+                f"the body of another resource: {name} is {str(own)[:60]}, not {asked_for}"
+            )
 
 
 def _value_of(

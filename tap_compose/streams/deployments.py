@@ -180,8 +180,15 @@ class DeploymentHealth(DeploymentStream):
     @classmethod
     @override
     def unwrap(cls, content: Any) -> list[Any]:
-        count = len(_alerts_of(content))
-        return [{"summary": content.get("summary"), "alert_count": count}]
+        alerts = _alerts_of(content)
+        owner = next((each.get("deployment_id") for each in alerts if isinstance(each, dict)), None)
+        return [
+            {
+                "deployment_id": owner,  # only to be compared
+                "summary": content.get("summary"),
+                "alert_count": len(alerts),
+            }
+        ]
 
 
 class DeploymentBackups(DeploymentStream):

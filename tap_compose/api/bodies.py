@@ -1,0 +1,110 @@
+"""Read a response's body: all of it, in its time, and never more than memory can take."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from http import HTTPStatus
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+    from tap_compose.api.watchdog import Deadline
+
+LARGEST_BODY = 256 << 20
+"""Bytes of a body, packed and unpacked."""
+
+_LONGEST_ERROR_BODY = 1 << 16
+_USUAL_BODY = 1 << 23  # zlib takes twice the memory
+_CHUNK = 1 << 18
+_GZIP = 31  # what zlib calls it
+
+
+class BodyError(Exception):
+    """A body that cannot be read; the message says what it is."""
+
+
+class LargeBodyError(BodyError):
+    """A body that is larger than ``LARGEST_BODY``."""
+
+
+def read_body(response: BaseHTTPResponse, deadline: Deadline) -> bytes:
+    """Read and unpack a body.
+
+    Args:
+        response: A response of which only the headers were read.
+        deadline: When to give up.
+
+    Returns:
+        The body; if the status is not 200, possibly only its beginning.
+
+    Raises:
+        BodyError: If it cannot be unpacked or is too large.
+        TimeoutError: If the deadline has passed.
+    """
+    if response.status == HTTPStatus.OK:
+        packed = _Buffer(deadline, LARGEST_BODY)
+        while chunk := response.read1(_CHUNK, decode_content=False):
+            packed.add(chunk)
+        return _unpacked(packed, response.headers.get("Content-Encoding"))
+    packed = _Buffer(deadline, 2 * _LONGEST_ERROR_BODY)
+    while chunk := response.read1(_LONGEST_ERROR_BODY, decode_content=False):
+        packed.add(chunk)
+        if packed.tell() >= _LONGEST_ERROR_BODY:
+            break
+    body = packed.getvalue()
+    if response.headers.get("Content-Encoding"):
+        try:
+            body = zlib.decompressobj(_GZIP).decompress(body, _LONGEST_ERROR_BODY)
+        except zlib.error:
+            return b""
+    return body[:_LONGEST_ERROR_BODY]
+
+
+class _Buffer(BytesIO):
+    """What has arrived; its ``getvalue`` takes no further memory."""
+
+    def __init__(self, deadline: Deadline, most: int) -> None:
+        super().__init__()
+        self.deadline = deadline
+        self._most = most
+
+    def add(self, chunk: bytes) -> None:
+        if self.deadline.has_passed:
+            raise TimeoutError
+        if self.tell() + len(chunk) > self._most:
+            raise LargeBodyError(f"larger than {self._most >> 20} MiB")
+        self.write(chunk)
+
+    @override
+    def read(self, size: int | None = -1) -> bytes:
+        if self.deadline.has_passed:  # millions of members can unpack to nothing
+            raise TimeoutError
+        return super().read(size)
+
+
+def _unpacked(packed: _Buffer, packing: str | None) -> bytes:
+    packing = "identity" if packing is None else packing.strip().lower()
+    if packing in {"identity", ""}:
+        return packed.getvalue()
+    if packing not in {"gzip", "x-gzip"}:  # no one asked for more, nor for several at once
+        raise BodyError(f"packed as {packing[:40]!r}, which was not asked for")
+    try:
+        # Nearly every body is small and one member, which takes no Python code.
+        unpacker = zlib.decompressobj(_GZIP)
+        body = unpacker.decompress(packed.getvalue(), _USUAL_BODY)
+        if unpacker.eof and not unpacker.unused_data:
+            return body
+        del unpacker, body
+        packed.seek(0)
+        unpacked = _Buffer(packed.deadline, LARGEST_BODY)
+        with gzip.GzipFile(fileobj=packed) as members:
+            while chunk := members.read(_CHUNK):
+                unpacked.add(chunk)
+        return unpacked.getvalue()
+    except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise BodyError("no whole gzip file") from error

@@ -1,0 +1,17 @@
+"""What the name of a host says."""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine.
+
+    Args:
+        host: A name or an address, an IPv6 one without brackets.
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
