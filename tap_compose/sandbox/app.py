@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/2016-07"
 
-_LISTS = (
+LISTS = (
     *("accounts", "accounts/{id}/users", "billables", "clusters", "databases", "datacenters"),
     *("deployments", "teams", "user"),
 )
@@ -96,7 +96,7 @@ def make_app(
     log = RequestLog()
     endpoints = _Endpoints(account, inclusive_bounds=inclusive_bounds)
     paths = {
-        **dict.fromkeys(_LISTS, endpoints.account_level),
+        **dict.fromkeys(LISTS, endpoints.account_level),
         "audit_events": endpoints.audit_events,
         "deployments/{id}": endpoints.deployment,
         "deployments/{id}/{name}": endpoints.deployment,
