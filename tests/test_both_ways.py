@@ -138,7 +138,8 @@ def _change_somewhere(value: Any, data: Any) -> None:
 def test_what_the_sandbox_says_takes_the_fast_way(stream: str) -> None:
     cls = next(each for each in STREAMS if vars(each)["name"] == stream)
     body = json.dumps(_body(stream)).encode()
-    batch = RowReader(cls.layout(), logging.getLogger("tests")).read(body, {})
+    injected = dict.fromkeys(cls.injected_columns, DEPLOYMENT)
+    batch = RowReader(cls.layout(), logging.getLogger("tests")).read(body, injected)
     assert batch.rows
     assert all(isinstance(each, TypedRow) for each in batch.rows)
 

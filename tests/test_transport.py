@@ -137,7 +137,7 @@ def test_silence_times_out() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a full backlog is refused elsewhere")
 def test_a_host_that_takes_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_LONGEST_CONNECT", 0.5)
+    monkeypatch.setattr(transport, "LONGEST_CONNECT", 0.5)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as stack:
         for _ in range(4):  # nobody accepts them
             waiting = stack.enter_context(socket.socket())
