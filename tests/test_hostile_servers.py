@@ -25,7 +25,7 @@ from tap_compose.api.transport import (
     TransportError,
 )
 from tests.raw_server import raw_server
-from tests.wire_server import CERTIFICATE, Asked, WireServer, kept, wire_server
+from tests.wire_server import CERTIFICATE, Asked, WireServer, bomb, kept, wire_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -298,7 +298,7 @@ def test_a_fork_has_a_watchdog_of_its_own() -> None:
         assert time.monotonic() - begun < 5
 
 
-BOMB = gzip.compress(bytes(LARGEST_BODY + 1), 9)
+BOMB = bomb(LARGEST_BODY + 1)
 
 
 @pytest.mark.parametrize(

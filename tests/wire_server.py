@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,13 @@ KEEP = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
 def kept(body: bytes) -> bytes:
     """A correct response that leaves the connection open."""
     return KEEP % (len(body), body)
+
+
+def bomb(size: int) -> bytes:
+    """So many zeros, packed."""
+    packer = zlib.compressobj(9, wbits=31)
+    pieces = [packer.compress(bytes(1 << 20)) for _ in range(size >> 20)]
+    return b"".join([*pieces, packer.compress(bytes(size % (1 << 20))), packer.flush()])
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,10 @@ class WireServer:
 
 @contextmanager
 def wire_server(
-    respond: Callable[[Asked], Iterable[bytes] | bytes], *, tls: bool = False
+    respond: Callable[[Asked], Iterable[bytes] | bytes],
+    *,
+    tls: bool = False,
+    idle: float | None = None,
 ) -> Iterator[WireServer]:
     """Run a server that sends the pieces that ``respond`` returns.
 
@@ -67,6 +78,7 @@ def wire_server(
         respond: Is called for each request; the connection stays open unless the last piece is
             empty.
         tls: Whether it speaks TLS.
+        idle: Seconds after which it closes a connection on which nothing is asked.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
@@ -75,6 +87,7 @@ def wire_server(
 
     def serve(sock: socket.socket, number: int) -> None:
         with suppress(OSError), sock:
+            sock.settimeout(idle)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = context.wrap_socket(sock, server_side=True) if tls else sock
             running.open.add(connection)

@@ -19,7 +19,7 @@ LARGEST_BODY = 256 << 20
 """Bytes of a body, packed and unpacked."""
 
 _LONGEST_ERROR_BODY = 1 << 16
-_USUAL_BODY = 1 << 23  # zlib takes twice the memory
+_USUAL_BODY = 1 << 20
 _CHUNK = 1 << 18
 _GZIP = 31  # what zlib calls it
 
