@@ -132,6 +132,14 @@ def command(
     return Output(process.stdout, process.returncode, stderr=process.stderr.decode())
 
 
+def named_pipe(path: Path) -> Path:
+    """Make a named pipe, which is read once."""
+    if os.name == "nt":
+        pytest.skip("Windows has no named pipes")
+    subprocess.run(["mkfifo", str(path)], check=True)
+    return path
+
+
 def on_a_terminal(
     *arguments: str | Path, module: str = "tap_compose", stdout: int | None = None
 ) -> tuple[int, str]:

@@ -12,7 +12,7 @@ import pytest
 from tap_compose.config import environment_config
 from tap_compose.settings import SettingsError
 from tap_compose.tap import TapCompose
-from tests.tap_runs import catalog_of, command
+from tests.tap_runs import catalog_of, command, named_pipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,12 +119,9 @@ def test_a_folder_of_that_name_is_no_file(tmp_path: Path) -> None:
     assert environment_config(SCHEMA) == {}
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
 def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / ".env")
-    writer = threading.Thread(
-        target=(tmp_path / ".env").write_text, args=("TAP_COMPOSE_MAX_RETRIES=3\n",)
-    )
+    pipe = named_pipe(tmp_path / ".env")
+    writer = threading.Thread(target=pipe.write_text, args=("TAP_COMPOSE_MAX_RETRIES=3\n",))
     writer.start()
     assert environment_config(SCHEMA) == {"max_retries": 3}
     writer.join()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tap_compose.settings import Settings, SettingsError
-from tests.tap_runs import Output, catalog_of, command, config_for, discover
+from tests.tap_runs import Output, catalog_of, command, config_for, discover, named_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -332,28 +332,16 @@ def test_an_unknown_stream_in_a_catalog_disturbs_nothing(sandbox: Sandbox, tmp_p
 
 
 def test_inputs_may_be_pipes(sandbox: Sandbox, tmp_path: Path) -> None:
-    if not hasattr(os, "fork"):
-        pytest.skip("Windows has no /dev/fd")
     texts = {
         "config": json.dumps(config_for(sandbox)),
         "catalog": json.dumps(catalog_of("user")),
         "state": "{}",
     }
     arguments: list[str] = []
-    ends = []
     for name, text in texts.items():
-        fifo = tmp_path / name
-        os.mkfifo(fifo)
-        # Opened for both, so that no end waits for the other; each reader finds the text once.
-        writer = os.fork()
-        if writer == 0:
-            with fifo.open("w") as file:
-                file.write(text)
-            os._exit(0)
-        ends.append(writer)
-        arguments += [f"--{name}", str(fifo)]
+        pipe = named_pipe(tmp_path / name)
+        threading.Thread(target=pipe.write_text, args=(text,), daemon=True).start()
+        arguments += [f"--{name}", str(pipe)]
     output = command(*arguments, timeout=60)
-    for writer in ends:
-        os.waitpid(writer, 0)
     assert output.status == 0, output.stderr
     assert output.rows.keys() == {"user"}

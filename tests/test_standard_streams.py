@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tap_runs import Output, catalog_of, config_for
+from tests.tap_runs import Output, catalog_of, config_for, named_pipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,13 +91,13 @@ def test_a_signal_during_the_imports(how: signal.Signals, status: int, tmp_path:
 def test_a_signal_while_an_input_is_awaited(
     how: signal.Signals, status: int, tmp_path: Path
 ) -> None:
-    os.mkfifo(tmp_path / "config")
+    pipe = named_pipe(tmp_path / "config")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tap_compose", "--config", str(tmp_path / "config")],
+        [sys.executable, "-m", "tap_compose", "--config", str(pipe)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    with process, (tmp_path / "config").open("w"):  # it opens once the tap reads
+    with process, pipe.open("w"):  # it opens once the tap reads
         process.send_signal(how)
         out, errors = process.communicate(timeout=30)
     assert (process.returncode, out) == (status, b"")
