@@ -307,7 +307,7 @@ def fuzz(servers: int, *, derandomize: bool) -> dict[str, Any]:
     return {**ends, "slowest": round(slowest, 2)}
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.platform != "win32":
     import resource
 
     logging.disable(logging.CRITICAL)
