@@ -263,9 +263,9 @@ def unique_rows(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
 
 def _check_owner(name: str, found: Iterable[Any], injected: Mapping[str, Any]) -> None:
     """Refuse the body of another resource: its rows would go out under a wrong key."""
-    asked_for = injected.get(name)
-    for own in found:
-        if own and own != asked_for and str(own).casefold() != str(asked_for).casefold():
+    asked_for = str(injected.get(name, ""))
+    for own in found if asked_for else ():
+        if own and own != asked_for and str(own).casefold() != asked_for.casefold():
             raise UnreadableBodyError(
                 f"the body of another resource: {name} is {str(own)[:60]}, not {asked_for}"
             )
