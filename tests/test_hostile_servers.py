@@ -25,7 +25,7 @@ from tap_compose.api.transport import (
     TransportError,
 )
 from tests.raw_server import raw_server
-from tests.wire_server import CERTIFICATE, Asked, WireServer, bomb, kept, wire_server
+from tests.wire_server import AUTHORITY, Asked, WireServer, bomb, kept, wire_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +54,13 @@ def _bodies_of(server: WireServer) -> list[bytes]:
 
 def _echo(asked: Asked) -> bytes:
     return kept(asked.path.encode())
+
+
+@pytest.fixture
+def _trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trust the servers that speak TLS."""
+    AUTHORITY.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
 
 
 @pytest.mark.parametrize(
@@ -136,12 +143,12 @@ def test_connections_are_renewed_on_demand() -> None:
         assert server.connections == 2
 
 
+@pytest.mark.usefixtures("_trusted")
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_server_that_closes_idle_connections_costs_nothing(
-    tls: bool, monkeypatch: pytest.MonkeyPatch
+    tls: bool,
 ) -> None:
     """It closes as soon as the next request comes: the tap could not know before."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
 
     def respond(asked: Asked) -> bytes:
         return b"" if asked.place else _echo(asked)
@@ -206,12 +213,10 @@ NEVER_ENDING = {
 }
 
 
+@pytest.mark.usefixtures("_trusted")
 @pytest.mark.parametrize("place", NEVER_ENDING)
 @pytest.mark.parametrize("tls", [False, True])
-def test_a_response_that_drips_for_ever_ends(
-    place: str, tls: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+def test_a_response_that_drips_for_ever_ends(place: str, tls: bool) -> None:
     with wire_server(_drip(*NEVER_ENDING[place]), tls=tls) as server:
         url = f"http{'s' if tls else ''}://{server.address}"
         begun = time.monotonic()
@@ -329,13 +334,13 @@ def test_several_gzip_members_are_one_body() -> None:
     assert b"Accept-Encoding: gzip\r\n" in server.asked[0].head
 
 
+@pytest.mark.usefixtures("_trusted")
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY", "HTTPS_PROXY"])
 @pytest.mark.parametrize("tls", [False, True])
 def test_this_machine_is_asked_without_a_proxy(
     host: str, variable: str, tls: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
     with raw_server(lambda _: b"") as proxy, wire_server(_echo, tls=tls) as server:
         for name in (variable, variable.lower()):
             monkeypatch.setenv(name, proxy.url)
@@ -440,7 +445,7 @@ def test_a_certificate_that_does_not_verify(monkeypatch: pytest.MonkeyPatch) -> 
     assert isinstance(problem, CertificateError)
     assert str(problem) == (
         f"no secure connection to {server.address}: certificate verify failed: "
-        "self-signed certificate"
+        "unable to get local issuer certificate"
     )
 
 

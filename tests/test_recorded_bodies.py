@@ -272,11 +272,12 @@ class Recorded:
         pass
 
 
-def _run(transport: Recorded) -> Output:
+def _run(transport: Recorded, **settings: Any) -> Output:
     config = {
         "api_token": "a-token-for-tests",
-        "api_url": f"{API}",
+        "api_url": API,
         "include_connection_strings": True,
+        **settings,
     }
     return sync(config, transport=transport)
 
@@ -333,6 +334,12 @@ def test_connection_strings_are_lists_as_the_api_means_them(recorded: Output) ->
         "misc": {"cli_readonly": ["redis-cli"], "direct_readonly": [], "ssh_cli": []},
     }
     assert row["cluster_id"] == CLUSTER
+
+
+def test_maps_pass_the_way_of_the_sdk(recorded: Output) -> None:
+    output = _run(Recorded(), stream_maps={"deployment_details": {}})
+    assert output.status == 0
+    assert output.rows["deployment_details"] == recorded.rows["deployment_details"]
 
 
 def test_a_log_file_keeps_both_times(recorded: Output) -> None:

@@ -8,14 +8,17 @@ import threading
 import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+import trustme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
-"""Its own authority, for localhost and 127.0.0.1."""
+AUTHORITY = trustme.CA()
+"""Vouches for the servers that speak TLS; made for this run of the tests alone."""
+
+_CERTIFICATE = AUTHORITY.issue_cert("localhost", "127.0.0.1")
 
 KEEP = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
 
@@ -81,7 +84,7 @@ def wire_server(
         idle: Seconds after which it closes a connection on which nothing is asked.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
+    _CERTIFICATE.configure_cert(context)
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     running = WireServer(f"127.0.0.1:{listener.getsockname()[1]}")
 

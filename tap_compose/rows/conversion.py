@@ -66,7 +66,7 @@ def converter(schema: dict[str, Any], path: str, warnings: FieldWarnings) -> Con
     if "array" in types:
         return _array_of(schema["items"], f"{path}[]", warnings)
     if "object" in types:
-        if "properties" not in schema:
+        if not schema.get("properties"):
             return _free_form(path, warnings)
         return _object_of(schema["properties"], path, warnings)
     if schema.get("format") == "date-time":
@@ -139,7 +139,7 @@ def _free_form(path: str, warnings: FieldWarnings) -> Converter:
 def _array_of(items: dict[str, Any], path: str, warnings: FieldWarnings) -> Converter:
     convert = converter(items, path, warnings)
     # Single strings and objects in old responses (docs/compose-api.md, Deployment details).
-    lone = (str,) if "string" in items["type"] else (dict,) if "properties" not in items else ()
+    lone = (str,) if "string" in items["type"] else () if items.get("properties") else (dict,)
 
     def array(value: Any) -> list[Any]:
         if isinstance(value, lone):

@@ -147,7 +147,7 @@ def _type_of(schema: dict[str, Any]) -> Any:
     if "array" in types:
         return list[_type_of(schema["items"])]  # type: ignore[misc]
     if "object" in types:
-        if "properties" not in schema:
+        if not schema.get("properties"):
             return dict[str, Any]
         members = schema["properties"].items()
         fields = [(name, _type_of(each) | None, None) for name, each in members]

@@ -49,18 +49,18 @@ def boolean(name: str, description: str) -> th.Property[Any]:
     return th.Property(name, th.BooleanType, description=description)
 
 
-# ObjectType names an empty list of members, and flattening would then keep none of them.
-_FREE_FORM = th.CustomType({"type": ["object", "null"], "additionalProperties": True})
-
-
 def free_form(name: str, description: str) -> th.Property[Any]:
     """A column of JSON objects whose members nobody documented."""
-    return th.Property(name, _FREE_FORM, description=description)
+    # ObjectType names an empty list of members, and flattening would then keep none of them.
+    free = {"type": ["object", "null"], "additionalProperties": True}
+    return th.Property(name, th.CustomType(free), description=description)
 
 
 def free_forms(name: str, description: str) -> th.Property[Any]:
     """A column of lists of such objects."""
-    return th.Property(name, th.ArrayType(_FREE_FORM), description=description)
+    # Within a list singer-sdk 0.54.9 looks the members up without asking whether there are any.
+    free = {"type": ["object", "null"], "properties": {}, "additionalProperties": True}
+    return th.Property(name, th.ArrayType(th.CustomType(free)), description=description)
 
 
 def texts(name: str, description: str) -> th.Property[Any]:
