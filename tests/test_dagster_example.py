@@ -183,7 +183,8 @@ def test_four_shards_and_the_years_of_the_audit_log_into_one_database(
     served.log.clear()
     statuses, _ = pipeline.materialize("compose_audit_log", *YEARS)
     assert statuses == [0, 0, 0, 0]
-    assert served.log.counts["/audit_events"] == len(YEARS) < requests["/audit_events"]
+    # A short first page may be all that a server allows: one more request tells.
+    assert served.log.counts["/audit_events"] == 2 * len(YEARS) < requests["/audit_events"]
     statuses, again = pipeline.materialize("compose_deployments", *SHARDS)
     assert statuses == [0, 0, 0, 0]
     assert 0 < _recipes_written(again) < len(recipes) / 4
