@@ -21,13 +21,13 @@ class Scope(Enum):
     """What a response concerns."""
 
     ACCOUNT = "an account-level stream"
-    OPTIONAL = "an account-level stream that not every account has"
+    OPTIONAL_ACCOUNT = "an account-level stream that not every account has"
     DEPLOYMENT = "one deployment's resource"
 
 
 _SKIPPED: Mapping[type[ApiError], frozenset[Scope]] = {
     DeniedError: frozenset(Scope),
-    GoneError: frozenset({Scope.OPTIONAL, Scope.DEPLOYMENT}),
+    GoneError: frozenset({Scope.OPTIONAL_ACCOUNT, Scope.DEPLOYMENT}),
 }
 """Where an error means that the resource is skipped. Everything else means that it failed."""
 

@@ -39,8 +39,8 @@ def _scheduler(
     scheduler.close()
 
 
-def _pending(name: str) -> PendingRequest:
-    return PendingRequest(f"https://api.example{name}", name)
+def _pending(path: str) -> PendingRequest:
+    return PendingRequest(f"https://api.example{path}", path)
 
 
 def _wait_for_all(scheduler: RequestScheduler, pending: list[PendingRequest]) -> None:
@@ -202,7 +202,7 @@ def test_a_request_in_flight_does_not_keep_the_process() -> None:
         "scheduler = RequestScheduler(\n"
         "    lambda url: time.sleep(600), max_concurrency=1, max_retries=0, tuning=Tuning()\n"
         ")\n"
-        "scheduler.submit(PendingRequest('url', 'name'))\n"
+        "scheduler.submit(PendingRequest('url', 'path'))\n"
         "while not scheduler.requests_sent:\n"
         "    time.sleep(0.01)\n"
     )

@@ -105,7 +105,7 @@ class ComposeStream(SingerStream):
             self.path if item_id is None else hal.url_path(self.path, item_id),
             partial(self._read, injected),
             self.params,
-            readers=self.run.readers_of(self.path),
+            readers=self.run.expected_reads(self.path),
             context=item_id,
         )
 
