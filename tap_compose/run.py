@@ -65,7 +65,7 @@ class Run:
                 settings.api_url,
                 settings.api_token,
                 user_agent=settings.user_agent,
-                connections=settings.max_concurrency + 1,
+                max_concurrency=settings.max_concurrency,
             )
             self._client = Client(
                 transport,

@@ -28,6 +28,7 @@ from tap_compose.api.transport import (
     BrokenConnectionError,
     CertificateError,
     NoConnectionError,
+    RequestsTransport,
     Response,
     TransportError,
 )
@@ -168,10 +169,15 @@ def test_status_to_outcome(status: int, kind: type[ApiError], tries: int) -> Non
         assert len(transport.paths) == client.requests_sent == tries
 
 
+def _over_http(url: str, **settings: Any) -> Client:
+    transport = RequestsTransport(url, TOKEN, user_agent="tests/1", max_concurrency=2)
+    return Client(transport, url, token_for_masking=TOKEN, **settings)
+
+
 def test_over_http() -> None:
     broken = iter([b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}"])
     with raw_server(lambda _: next(broken, http(b"[3]"))) as server:
-        client = Client.over_http(server.url, TOKEN, user_agent="tests/1", tuning=SHORT)
+        client = _over_http(server.url, tuning=SHORT)
         with closing(client):
             assert client.get(_json("/teams")) == [3]
     assert server.paths == ["/teams"] * 3
@@ -528,7 +534,7 @@ def test_a_later_request_that_is_accepted_needs_no_probe() -> None:
         return http(path[1:].encode())
 
     with raw_server(respond) as server:
-        client = Client.over_http(server.url, TOKEN, user_agent="tests/1", max_concurrency=2)
+        client = _over_http(server.url, max_concurrency=2)
         with closing(client):
             assert _results(client.get_many(_numbered(4))) == [DeniedError, 1, 2, 3]
     assert sorted(server.paths) == ["/0", "/1", "/2", "/3"]

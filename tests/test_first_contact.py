@@ -17,6 +17,7 @@ from tap_compose.api import hal
 from tap_compose.api.client import Client, Request
 from tap_compose.api.errors import UnreachableError
 from tap_compose.api.scheduler import Tuning
+from tap_compose.api.transport import RequestsTransport
 from tests.raw_server import http, raw_server
 from tests.tap_runs import command
 
@@ -69,7 +70,8 @@ def _listener(*, hangs_up: bool) -> Iterator[Listener]:
 
 @contextmanager
 def _client(url: str, tuning: Tuning, **settings: Any) -> Iterator[Client]:
-    client = Client.over_http(url, TOKEN, user_agent="tests/1", tuning=tuning, **settings)
+    transport = RequestsTransport(url, TOKEN, user_agent="tests/1", max_concurrency=8)
+    client = Client(transport, url, token_for_masking=TOKEN, tuning=tuning, **settings)
     with closing(client):
         yield client
 

@@ -123,7 +123,7 @@ class _Queue:
 
 
 class RequestScheduler:
-    """Threads that send requests, at most ``limit`` at once, none before its time.
+    """Threads that send requests, a limited number at once, none before its time.
 
     Args:
         send: Sends a request to a URL once; called from several threads.
@@ -160,11 +160,6 @@ class RequestScheduler:
     def requests_sent(self) -> int:
         """How many requests the workers have sent so far, retries included."""
         return self._sent
-
-    @property
-    def limit(self) -> int:
-        """Most requests in flight at once at the moment."""
-        return self._limit.value
 
     @property
     def waiting_for(self) -> str:
@@ -205,7 +200,8 @@ class RequestScheduler:
         """
         if not self._retries.allows_retry(pending.tries, problem):
             return False
-        self._enqueue(pending, self._retries.wait_before_retry(pending.path, pending.tries, problem))
+        wait = self._retries.wait_before_retry(pending.path, pending.tries, problem)
+        self._enqueue(pending, wait)
         return True
 
     def wait(self, *pending: PendingRequest, timeout: float | None = None) -> bool:
@@ -356,4 +352,5 @@ class RequestScheduler:
                         wake.put(None)
                 return
         # Not under the lock: logging may block.
-        self._enqueue(pending, self._retries.wait_before_retry(pending.path, pending.tries, outcome))
+        wait = self._retries.wait_before_retry(pending.path, pending.tries, outcome)
+        self._enqueue(pending, wait)
