@@ -74,3 +74,14 @@ def gap_of(error: ApiError, scope: Scope, stream: str, deployment_id: str | None
         deployment_id,
         is_gone=isinstance(error, GoneError),
     )
+
+
+def gap_of_list(error: ApiError, path: str, stream: str) -> Gap:
+    """Return what is missing because a list of accounts or deployments cannot be read.
+
+    Args:
+        error: Why it cannot be read.
+        path: Its path.
+        stream: The name of a stream that takes ids from it.
+    """
+    return Gap(Outcome.FAILED, stream, f"the list of {path[1:]} cannot be read: {error}")
