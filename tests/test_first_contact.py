@@ -177,8 +177,8 @@ def test_of_a_process_with_default_retries(
         f"/accounts: {problem}; retry 1 of 2 in 1.0 s",
         f"/accounts: {problem}; retry 2 of 2 in 2.0 s",
     ]
-    said = f"{problem}; nothing answers at {address}: check api_url and the network"
-    assert said in output.stderr
+    expected = f"{problem}; nothing answers at {address}: check api_url and the network"
+    assert expected in output.stderr
     assert len(listener.taken) == (3 if is_silent else 0)
 
 

@@ -147,8 +147,8 @@ def test_retry_after_pauses_every_request() -> None:
         for each in requests:
             scheduler.submit(each)
         _until(lambda: "pause" in scheduler.waiting_for)
-        said = "the end of a pause in which nothing is sent, in 0 s"
-        assert scheduler.waiting_for == said
+        expected = "the end of a pause in which nothing is sent, in 0 s"
+        assert scheduler.waiting_for == expected
         _wait_for_all(scheduler, requests)
     assert len(sent) == 5
     assert sent[1] - sent[0] >= 0.39
