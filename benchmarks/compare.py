@@ -209,18 +209,18 @@ def table(case: Case, measures: dict[str, Measure]) -> str:
     ]
     for name, measure in measures.items():
         ratio = measure.median / ours.median
-        said = f"{ratio:.2f}"
+        text = f"{ratio:.2f}"
         if name == "floor, requests":
-            said += f" (tap-compose takes {1 / ratio:.2f} × its time)"
+            text += f" (tap-compose takes {1 / ratio:.2f} × its time)"
         lines.append(
-            f"| {name} | {measure.median:.2f} ({len(measure.seconds)}) | {said} | "
+            f"| {name} | {measure.median:.2f} ({len(measure.seconds)}) | {text} | "
             f"{wanted.get(name, '')} | {measure.megabytes:.0f} | {measure.output / 1e6:.1f} |"
         )
     messages = ", ".join(f"{count:,} {kind}" for kind, count in sorted(ours.messages.items()))
     stock = measures.get("stock")
     if stock is not None:
-        said = ", ".join(f"{count:,} {kind}" for kind, count in sorted(stock.messages.items()))
-        messages += f"; stock: {said}"
+        text = ", ".join(f"{count:,} {kind}" for kind, count in sorted(stock.messages.items()))
+        messages += f"; stock: {text}"
     return "\n".join([*lines, "", f"tap-compose's messages: {messages}", ""])
 
 

@@ -7,13 +7,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from tap_compose.api.errors import ApiError, RunEndingError
-from tap_compose.failures import gap_of
-from tap_compose.report import Gap, Outcome, StopRun, aligned
+from tap_compose.failures import gap_of, gap_of_list
+from tap_compose.report import Outcome, StopRun, aligned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tap_compose.api.client import Request
+    from tap_compose.report import Gap
     from tap_compose.rows.reader import RowBatch
     from tap_compose.run import Run
     from tap_compose.streams.base import ComposeStream
@@ -76,10 +77,7 @@ def _tried(
         path = stream.list_path
         ids = lists[path] if path else []
         if path and isinstance(ids, ApiError):
-            reason = f"the list of {path[1:]} cannot be read: {ids}"
-            results[stream.name] = TestResult(
-                stream.name, gap=Gap(Outcome.FAILED, stream.name, reason)
-            )
+            results[stream.name] = TestResult(stream.name, gap=gap_of_list(ids, path, stream.name))
         else:
             results[stream.name] = TestResult(stream.name, is_tried=False)
             untried[stream] = islice(stream.requests(), MOST_DEPLOYMENTS)

@@ -21,13 +21,13 @@ class Scope(Enum):
     """What a response concerns."""
 
     ACCOUNT = "an account-level stream"
-    OPTIONAL = "an account-level stream that not every account has"
+    OPTIONAL_ACCOUNT = "an account-level stream that not every account has"
     DEPLOYMENT = "one deployment's resource"
 
 
 _SKIPPED: Mapping[type[ApiError], frozenset[Scope]] = {
     DeniedError: frozenset(Scope),
-    GoneError: frozenset({Scope.OPTIONAL, Scope.DEPLOYMENT}),
+    GoneError: frozenset({Scope.OPTIONAL_ACCOUNT, Scope.DEPLOYMENT}),
 }
 """Where an error means that the resource is skipped. Everything else means that it failed."""
 
@@ -74,3 +74,14 @@ def gap_of(error: ApiError, scope: Scope, stream: str, deployment_id: str | None
         deployment_id,
         is_gone=isinstance(error, GoneError),
     )
+
+
+def gap_of_list(error: ApiError, path: str, stream: str) -> Gap:
+    """Return what is missing because a list of accounts or deployments cannot be read.
+
+    Args:
+        error: Why it cannot be read.
+        path: Its path.
+        stream: The name of a stream that takes ids from it.
+    """
+    return Gap(Outcome.FAILED, stream, f"the list of {path[1:]} cannot be read: {error}")

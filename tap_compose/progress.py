@@ -115,7 +115,7 @@ class Progress:
     def snapshot(self) -> ProgressSnapshot:
         """See how far the run is."""
         report = self._run.report
-        stream, stats = report.present
+        stream, stats = report.current_stream
         rows = sum(each.rows for each in list(report.streams.values()))
         requests = self._run.requests_sent
         now = monotonic()
@@ -139,7 +139,7 @@ class Progress:
             (rows - rows_then) / seconds,
             requests,
             (requests - requests_then) / seconds,
-            report.missing,
+            report.missing_text,
             waiting_for,
             now - report.began,
         )

@@ -124,7 +124,7 @@ class Report:
         return self.streams.setdefault(stream, StreamStats())
 
     @property
-    def present(self) -> tuple[str, StreamStats]:
+    def current_stream(self) -> tuple[str, StreamStats]:
         """The stream whose sync began last, and its counters; an empty name if none has begun."""
         begun = [each for each in list(self.streams.items()) if each[1].began is not None]
         return begun[-1] if begun else ("", StreamStats())
@@ -144,7 +144,7 @@ class Report:
         return [gap for gap in self.gaps if gap.stream == stream and outcome in {None, gap.outcome}]
 
     @property
-    def missing(self) -> str:
+    def missing_text(self) -> str:
         """How many gaps there are of each outcome; empty if there are none."""
         outcomes = [gap.outcome for gap in list(self.gaps)]
         counts = {each.value: outcomes.count(each) for each in Outcome}
@@ -171,7 +171,7 @@ class Report:
             The line.
         """
         rows = sum(stats.rows for stats in self.streams.values())
-        missing = self.missing
+        missing = self.missing_text
         if stopped is not None:
             state = f"stopped early: {stopped}"
         elif self.exit_status(fail_on_skip=False):
@@ -190,14 +190,14 @@ class Report:
             stopped: Why the run ended early, or None if it did not.
         """
         if sys.stderr.isatty():
-            lines = [*self._table(), *self._named(), self.verdict(stopped)]
+            lines = [*self._table(), *self._gap_lines(), self.verdict(stopped)]
             print_lines(["", *lines])
             return
         for stream, stats in self.streams.items():
             counts = self._counts(stream, stats)
             words = ", ".join(f"{value} {name}" for name, value in counts.items())
             logger.info("summary of %s: %s", stream, words, extra={"summary": {stream: counts}})
-        for line in self._named():
+        for line in self._gap_lines():
             logger.warning("%s", line)
         is_complete = stopped is None and not self.exit_status(fail_on_skip=False)
         logger.log(logging.INFO if is_complete else logging.ERROR, "%s", self.verdict(stopped))
@@ -220,7 +220,7 @@ class Report:
         head = ["stream", *self._counts("", StreamStats())]
         return aligned([head, *rows], numbers=range(1, len(head)))
 
-    def _named(self) -> list[str]:
+    def _gap_lines(self) -> list[str]:
         """What is missing and why: a line for each outcome and deployment."""
         lines = []
         for outcome in Outcome:

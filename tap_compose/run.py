@@ -47,7 +47,7 @@ class Run:
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
 
     _client: Client | None = None
-    _readers: Counter[str] = field(default_factory=Counter)
+    _expected_reads: Counter[str] = field(default_factory=Counter)
     _ids: dict[str, list[str] | ApiError] = field(default_factory=dict)
     _incomplete_lists: set[str] = field(default_factory=set)
 
@@ -65,7 +65,7 @@ class Run:
                 settings.api_url,
                 settings.api_token,
                 user_agent=settings.user_agent,
-                connections=settings.max_concurrency + 1,
+                max_concurrency=settings.max_concurrency,
             )
             self._client = Client(
                 transport,
@@ -105,29 +105,29 @@ class Run:
         shard = self.settings.deployment_shard
         return shard is None or shard.part == 1
 
-    def plan_reads(self, paths: Mapping[str, int]) -> None:
+    def expect_reads(self, paths: Mapping[str, int]) -> None:
         """Note how often each path will be read, so that no body is kept longer than needed.
 
         Args:
             paths: The number of reads by path, as streams write it.
         """
-        self._readers = Counter(paths)
+        self._expected_reads = Counter(paths)
 
-    def readers_of(self, path: str) -> int:
+    def expected_reads(self, path: str) -> int:
         """Return how often a path will be read in this run.
 
         Args:
             path: A path, as streams write it.
         """
-        return max(1, self._readers[path])
+        return max(1, self._expected_reads[path])
 
     def account_ids(self) -> list[str] | ApiError:
         """Return the ids of the accounts, or why they cannot be listed."""
-        return self._listed("/accounts", "accounts")
+        return self._ids_of("/accounts", "accounts")
 
     def all_deployment_ids(self) -> list[str] | ApiError:
         """Return the ids of all deployments of the account, or why they cannot be listed."""
-        return self._listed("/deployments", "deployments")
+        return self._ids_of("/deployments", "deployments")
 
     def deployment_ids(self) -> list[str] | ApiError:
         """Return the ids of the deployments that this run takes, or why they cannot be listed."""
@@ -146,13 +146,13 @@ class Run:
             ids = [each for each in ids if each in wanted]
         return [each for each in ids if shard.holds(each)] if shard else ids
 
-    def _listed(self, path: str, name: str) -> list[str] | ApiError:
+    def _ids_of(self, path: str, name: str) -> list[str] | ApiError:
         if path not in self._ids:
-            self._ids[path] = self._load(path, name)
+            self._ids[path] = self._fetch_ids(path, name)
         return self._ids[path]
 
-    def _load(self, path: str, name: str) -> list[str] | ApiError:
-        request = Request(path, partial(_embedded, name), readers=self.readers_of(path))
+    def _fetch_ids(self, path: str, name: str) -> list[str] | ApiError:
+        request = Request(path, partial(_embedded, name), readers=self.expected_reads(path))
         try:
             items = self.client.get(request)
         except RunEndingError:

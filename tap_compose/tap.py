@@ -176,7 +176,7 @@ class TapCompose(Tap):
         selected = [stream for stream in self.streams.values() if stream.selected]
         paths = Counter(stream.path for stream in selected)
         paths.update({stream.list_path for stream in selected if stream.list_path})
-        self.run.plan_reads(paths)
+        self.run.expect_reads(paths)
         return selected
 
     def _reported(self, work: Callable[[], object]) -> int:

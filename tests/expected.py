@@ -23,7 +23,7 @@ _SPECIAL = {"addons", "alerts", "backups", "logfiles", "recipes"}
 
 
 def expected_rows(account: Account, *, connection_strings: bool = False) -> dict[str, list[Row]]:
-    """Say what every stream should hold, in the order of the API's answers."""
+    """Return what every stream should hold, in the order of the responses."""
     rows = {
         stream: [_row(FIELDS[stream], wire) for wire in wires]
         for stream, wires in _wires(account).items()

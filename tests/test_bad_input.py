@@ -47,7 +47,7 @@ def test_no_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "expected"),
     [
         ("api_token", "", "api_token is empty: make a token"),
         ("api_token", "two words", "api_token holds characters that no token has"),
@@ -74,15 +74,15 @@ def test_no_token(tmp_path: Path) -> None:
         ("user_agent", "a\nb", "user_agent must be printable ASCII"),
     ],
 )
-def test_a_bad_value_in_a_file(tmp_path: Path, setting: str, value: Any, said: str) -> None:
+def test_a_bad_value_in_a_file(tmp_path: Path, setting: str, value: Any, expected: str) -> None:
     line = _refused(tmp_path, {**GOOD, setting: value})
-    assert line.startswith(said)
+    assert line.startswith(expected)
     assert "12345678" not in line
     assert "hidden" not in line
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "expected"),
     [
         ("MAX_CONCURRENCY", "0", "max_concurrency must be a whole number from 1 to 64, not '0'"),
         ("MAX_CONCURRENCY", "x", "max_concurrency must be a whole number from 1 to 64, not 'x'"),
@@ -92,7 +92,7 @@ def test_a_bad_value_in_a_file(tmp_path: Path, setting: str, value: Any, said: s
         ("DEPLOYMENT_SHARD", "2", "deployment_shard must be a part of so many"),
     ],
 )
-def test_a_bad_value_in_the_environment(variable: str, value: str, said: str) -> None:
+def test_a_bad_value_in_the_environment(variable: str, value: str, expected: str) -> None:
     output = command(
         "--config",
         "ENV",
@@ -100,7 +100,7 @@ def test_a_bad_value_in_the_environment(variable: str, value: str, said: str) ->
     )
     assert output.status == 1
     (line,) = _complaints(output)
-    assert line.startswith(said)
+    assert line.startswith(expected)
 
 
 def test_several_bad_values_have_a_line_each(tmp_path: Path) -> None:
@@ -122,17 +122,17 @@ def test_an_end_date_before_the_start_date(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ('{"api_token": "secret-thing",}', "config.json is not valid JSON: "),
         ("", "config.json is not valid JSON: "),
         ("[1]", "config.json must hold a JSON object"),
     ],
 )
-def test_a_malformed_config_file(tmp_path: Path, text: str, said: str) -> None:
+def test_a_malformed_config_file(tmp_path: Path, text: str, expected: str) -> None:
     line = _refused(tmp_path, text)
     assert line.startswith("--config: ")
-    assert said in line
+    assert expected in line
     assert "secret-thing" not in line
 
 
@@ -144,7 +144,7 @@ def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("{", "is not valid JSON"),
         ("[]", "must hold a JSON object"),
@@ -169,7 +169,7 @@ def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_malformed_state_file(tmp_path: Path, text: str, said: str) -> None:
+def test_a_malformed_state_file(tmp_path: Path, text: str, expected: str) -> None:
     state = tmp_path / "state.json"
     state.write_text(text)
     config = tmp_path / "config.json"
@@ -177,7 +177,7 @@ def test_a_malformed_state_file(tmp_path: Path, text: str, said: str) -> None:
     output = command("--config", config, "--state", state)
     assert output.status == 1
     (line,) = _complaints(output)
-    assert said in line
+    assert expected in line
 
 
 def test_a_malformed_catalog_file(tmp_path: Path) -> None:

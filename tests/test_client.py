@@ -28,6 +28,7 @@ from tap_compose.api.transport import (
     BrokenConnectionError,
     CertificateError,
     NoConnectionError,
+    RequestsTransport,
     Response,
     TransportError,
 )
@@ -41,7 +42,7 @@ TOKEN = "a-token-for-tests"
 SHORT = Tuning(longest_backoff=0.02, silent_failures=3)
 ACCOUNTS = b'{"_embedded": {"accounts": []}}'
 
-Answer = bytes | int | TransportError
+FakeResponse = bytes | int | TransportError
 """A body, a status, or what goes wrong."""
 
 
@@ -52,10 +53,13 @@ class FakeTransport:
         paths: What was requested, with parameters.
     """
 
-    def __init__(self, answers: Callable[[str], Answer] | dict[str, Answer | list[Answer]]) -> None:
+    def __init__(
+        self,
+        responses: Callable[[str], FakeResponse] | dict[str, FakeResponse | list[FakeResponse]],
+    ) -> None:
         self.paths: list[str] = []
         self.is_closed = False
-        self._answers = answers
+        self._responses = responses
         self._lock = threading.Lock()
 
     def get(self, url: str, timeout: float) -> Response:
@@ -63,10 +67,10 @@ class FakeTransport:
         path = url.removeprefix(URL)
         with self._lock:
             self.paths.append(path)
-        if callable(self._answers):
-            answer = self._answers(path)
+        if callable(self._responses):
+            answer = self._responses(path)
         else:
-            stored = self._answers[path]
+            stored = self._responses[path]
             if isinstance(stored, list):
                 answer = stored.pop(0) if len(stored) > 1 else stored[0]
             else:
@@ -86,12 +90,12 @@ class FakeTransport:
 
 @contextmanager
 def _client(
-    answers: Callable[[str], Answer] | dict[str, Answer | list[Answer]],
+    responses: Callable[[str], FakeResponse] | dict[str, FakeResponse | list[FakeResponse]],
     *,
     max_retries: int = 2,
     max_concurrency: int = 8,
 ) -> Iterator[tuple[Client, FakeTransport]]:
-    transport = FakeTransport(answers)
+    transport = FakeTransport(responses)
     client = Client(
         transport,
         URL,
@@ -168,10 +172,15 @@ def test_status_to_outcome(status: int, kind: type[ApiError], tries: int) -> Non
         assert len(transport.paths) == client.requests_sent == tries
 
 
+def _over_http(url: str, **settings: Any) -> Client:
+    transport = RequestsTransport(url, TOKEN, user_agent="tests/1", max_concurrency=2)
+    return Client(transport, url, token_for_masking=TOKEN, **settings)
+
+
 def test_over_http() -> None:
     broken = iter([b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}"])
     with raw_server(lambda _: next(broken, http(b"[3]"))) as server:
-        client = Client.over_http(server.url, TOKEN, user_agent="tests/1", tuning=SHORT)
+        client = _over_http(server.url, tuning=SHORT)
         with closing(client):
             assert client.get(_json("/teams")) == [3]
     assert server.paths == ["/teams"] * 3
@@ -180,7 +189,7 @@ def test_over_http() -> None:
 
 
 def test_what_a_worker_did_not_expect_reaches_the_caller() -> None:
-    def answer(_path: str) -> Answer:
+    def answer(_path: str) -> FakeResponse:
         raise RuntimeError("a bug")
 
     with _client(answer) as (client, _), pytest.raises(RuntimeError, match="a bug"):
@@ -200,7 +209,7 @@ def test_nothing_is_sent_once_closed() -> None:
 
 @pytest.mark.parametrize("max_concurrency", [1, 3, 16])
 def test_results_come_in_the_order_of_the_requests(max_concurrency: int) -> None:
-    def answer(path: str) -> Answer:
+    def answer(path: str) -> FakeResponse:
         number = int(path[1:])
         time.sleep((number * 7 % 5) / 200)
         return 404 if number == 17 else path[1:].encode()
@@ -249,14 +258,14 @@ def test_a_body_of_the_wrong_shape_is_sent_again_twice_at_most(
     def read(body: bytes) -> list[Any]:
         return hal.embedded(hal.decode(body), "teams")
 
-    answers: list[Answer] = [503, b"{}", 503, b"{}", b"<html>", b"{}", b"unread"]
+    responses: list[FakeResponse] = [503, b"{}", 503, b"{}", b"<html>", b"{}", b"unread"]
     with (
         caplog.at_level(logging.INFO),
-        _client({"/teams": answers}, max_retries=8) as (client, _),
+        _client({"/teams": responses}, max_retries=8) as (client, _),
         pytest.raises(TransientError, match="^HTTP 200 with a body without a list of teams$"),
     ):
         client.get(Request("/teams", read))
-    assert answers == [b"unread"]
+    assert responses == [b"unread"]
     tries = [line.partition("; ")[2].partition(" in ")[0] for line in caplog.messages]
     assert tries == [f"retry {number} of {most}" for number, most in enumerate((8, 3, 8, 4, 8), 1)]
 
@@ -316,7 +325,7 @@ def test_a_body_may_arrive_before_its_reader_has_finished_asking() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "outcome", "sent"),
+    ("responses", "outcome", "sent"),
     [
         ([503, b"[1]"], [1], 2),
         ([b"<html>", b"[1]"], [1], 2),
@@ -327,9 +336,9 @@ def test_a_body_may_arrive_before_its_reader_has_finished_asking() -> None:
     ],
 )
 def test_every_reader_gets_the_final_outcome(
-    answers: list[Answer], outcome: Any, sent: int
+    responses: list[FakeResponse], outcome: Any, sent: int
 ) -> None:
-    with _client({"/accounts": ACCOUNTS, "/teams": answers}) as (client, transport):
+    with _client({"/accounts": ACCOUNTS, "/teams": responses}) as (client, transport):
         first = client.get_many([_json("/teams", readers=2)])
         first.fetch_ahead(1)
         _until(lambda: len(transport.paths) > 0)
@@ -358,7 +367,7 @@ def test_two_readers_read_a_body_each_in_their_way() -> None:
 def test_results_as_they_complete() -> None:
     slow = threading.Event()
 
-    def answer(path: str) -> Answer:
+    def answer(path: str) -> FakeResponse:
         if path == "/0":
             assert slow.wait(10)
         return path[1:].encode()
@@ -393,7 +402,7 @@ def test_others_complete_while_an_unreadable_body_is_sent_again() -> None:
     again = threading.Event()
     bodies = iter([b"<html>"])
 
-    def answer(path: str) -> Answer:
+    def answer(path: str) -> FakeResponse:
         if path == "/1":
             return b"1"
         body = next(bodies, b"0")
@@ -424,7 +433,7 @@ def test_errors_are_results_too() -> None:
 def test_closing_cancels_what_is_outstanding_but_not_what_others_read() -> None:
     held = threading.Event()
 
-    def answer(path: str) -> Answer:
+    def answer(path: str) -> FakeResponse:
         assert held.wait(10)
         return path[-1:].encode()
 
@@ -481,7 +490,7 @@ def test_a_401_of_the_accounts_needs_no_probe() -> None:
 
 
 @pytest.mark.parametrize("accounts", [ACCOUNTS, 403, 404, [503, ACCOUNTS]])
-def test_a_401_of_a_live_token_is_denied(accounts: Answer | list[Answer]) -> None:
+def test_a_401_of_a_live_token_is_denied(accounts: FakeResponse | list[FakeResponse]) -> None:
     with (
         _client({"/teams": 401, "/accounts": accounts}) as (client, _),
         pytest.raises(DeniedError, match="^HTTP 401 Unauthorized: no"),
@@ -503,7 +512,7 @@ def test_a_401_is_rejected_if_nothing_tells_whether_the_token_is_alive() -> None
 def test_a_probe_does_not_wait_for_a_free_slot() -> None:
     probed = threading.Event()
 
-    def answer(path: str) -> Answer:
+    def answer(path: str) -> FakeResponse:
         if path == "/accounts":
             probed.set()
             return ACCOUNTS
@@ -528,7 +537,7 @@ def test_a_later_request_that_is_accepted_needs_no_probe() -> None:
         return http(path[1:].encode())
 
     with raw_server(respond) as server:
-        client = Client.over_http(server.url, TOKEN, user_agent="tests/1", max_concurrency=2)
+        client = _over_http(server.url, max_concurrency=2)
         with closing(client):
             assert _results(client.get_many(_numbered(4))) == [DeniedError, 1, 2, 3]
     assert sorted(server.paths) == ["/0", "/1", "/2", "/3"]
@@ -545,7 +554,7 @@ def test_an_earlier_request_that_is_accepted_proves_nothing() -> None:
 def test_refusals_of_one_moment_share_a_probe() -> None:
     everyone = threading.Barrier(20)
 
-    def answer(path: str) -> Answer:
+    def answer(path: str) -> FakeResponse:
         if path == "/accounts":
             return ACCOUNTS
         everyone.wait(10)
@@ -573,9 +582,9 @@ def test_nobody_listening_ends_the_run(take: Callable[[Client, str], object]) ->
 
 @pytest.mark.parametrize("accounts", [BrokenConnectionError("it broke"), 500, ACCOUNTS])
 def test_silence_in_the_midst_of_a_run_ends_it_if_the_probe_is_not_answered(
-    accounts: Answer,
+    accounts: FakeResponse,
 ) -> None:
-    def answer(path: str) -> Answer:
+    def answer(path: str) -> FakeResponse:
         if path == "/accounts":
             return accounts
         return b"0" if path == "/0" else BrokenConnectionError("it broke")

@@ -74,11 +74,11 @@ def test_a_stream_that_this_token_may_not_read(
     faults = [Fault("403", 1, "/billables"), Fault("401", 1, "/deployments/*/roles")]
     with Sandbox(SIZE, faults=faults) as sandbox:
         output = _tested(sandbox, tmp_path, fail_on_skip=fail_on_skip)
-    said = _table(output)
+    table = _table(output)
     assert output.status == status
-    assert said["billables"] == "no HTTP 403 Forbidden: struck by a fault"
-    assert said["deployment_roles"].startswith("no HTTP 401 Unauthorized")
-    assert sum(each == "yes" for each in said.values()) == len(STREAMS) - 2
+    assert table["billables"] == "no HTTP 403 Forbidden: struck by a fault"
+    assert table["deployment_roles"].startswith("no HTTP 401 Unauthorized")
+    assert sum(each == "yes" for each in table.values()) == len(STREAMS) - 2
     assert output.stderr.endswith(
         f"the api_token works: {len(STREAMS) - 2} of {len(STREAMS)} streams can be read\n"
     )
@@ -96,10 +96,10 @@ def test_what_fails_makes_the_status_1(tmp_path: Path) -> None:
     faults = [Fault("503", 1, "/teams"), Fault("503", 1, "/deployments")]
     with Sandbox(SIZE, faults=faults) as sandbox:
         output = _tested(sandbox, tmp_path, max_retries=0)
-    said = _table(output)
+    table = _table(output)
     assert output.status == 1
-    assert said["teams"] == "no HTTP 503 Service Unavailable: struck by a fault"
-    assert said["deployment_roles"].startswith("no the list of deployments cannot be read: HTTP")
+    assert table["teams"] == "no HTTP 503 Service Unavailable: struck by a fault"
+    assert table["deployment_roles"].startswith("no the list of deployments cannot be read: HTTP")
 
 
 def test_a_wrong_address_is_no_working_token(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -222,12 +222,12 @@ def _messages() -> str:
 
 def test_troubleshooting_knows_the_messages_of_the_tap() -> None:
     headings = re.findall(r"^### `(.*)`$", TROUBLESHOOTING, re.MULTILINE)
-    said = _messages()
+    messages = _messages()
     kinds = {f"{kind.value}: …" for kind in Outcome}
     assert kinds <= set(headings)
     parts = {part.strip(" ;:,") for each in set(headings) - kinds for part in each.split("…")}
     assert len(parts) > 30
-    assert [each for each in parts if each not in said] == []
+    assert [each for each in parts if each not in messages] == []
 
 
 def test_continuous_integration_runs_what_the_makefile_has() -> None:

@@ -86,8 +86,8 @@ def test_requests_are_sent_by_the_threads_there_are(
     assert running.requests_sent == 43
     assert len(senders) <= max(threads, 1)
     assert (threading.get_ident() in senders) == (threads == 0)
-    said = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
-    (line,) = said
+    warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    (line,) = warnings
     assert line.startswith("cannot start another thread: can't start new thread; requests are sent")
     assert line.endswith(f" by {max(threads, 1)} of 8")
 
@@ -199,7 +199,9 @@ def test_on_a_terminal_nothing_is_drawn_then(
     (tmp_path / "few_threads.py").write_text(MODULE.format(threads=0))
     with Sandbox(Size(deployments=2, events=10)) as sandbox, (tmp_path / "out").open("wb") as out:
         config.write_text(json.dumps(config_for(sandbox)))
-        status, said = on_a_terminal("--config", config, module="few_threads", stdout=out.fileno())
+        status, screen = on_a_terminal(
+            "--config", config, module="few_threads", stdout=out.fileno()
+        )
     assert status == 0
-    assert "Traceback" not in said
-    assert "complete; " in said
+    assert "Traceback" not in screen
+    assert "complete; " in screen

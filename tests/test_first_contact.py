@@ -17,6 +17,7 @@ from tap_compose.api import hal
 from tap_compose.api.client import Client, Request
 from tap_compose.api.errors import UnreachableError
 from tap_compose.api.scheduler import Tuning
+from tap_compose.api.transport import RequestsTransport
 from tests.raw_server import http, raw_server
 from tests.tap_runs import command
 
@@ -69,7 +70,8 @@ def _listener(*, hangs_up: bool) -> Iterator[Listener]:
 
 @contextmanager
 def _client(url: str, tuning: Tuning, **settings: Any) -> Iterator[Client]:
-    client = Client.over_http(url, TOKEN, user_agent="tests/1", tuning=tuning, **settings)
+    transport = RequestsTransport(url, TOKEN, user_agent="tests/1", max_concurrency=8)
+    client = Client(transport, url, token_for_masking=TOKEN, tuning=tuning, **settings)
     with closing(client):
         yield client
 
@@ -175,8 +177,8 @@ def test_of_a_process_with_default_retries(
         f"/accounts: {problem}; retry 1 of 2 in 1.0 s",
         f"/accounts: {problem}; retry 2 of 2 in 2.0 s",
     ]
-    said = f"{problem}; nothing answers at {address}: check api_url and the network"
-    assert said in output.stderr
+    expected = f"{problem}; nothing answers at {address}: check api_url and the network"
+    assert expected in output.stderr
     assert len(listener.taken) == (3 if is_silent else 0)
 
 

@@ -34,7 +34,7 @@ def test_what_python_forgives_is_forgiven() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         (b"", "an empty body"),
         (b"<html>maintenance</html>", "a body that is no JSON"),
@@ -45,7 +45,7 @@ def test_what_python_forgives_is_forgiven() -> None:
         (b'{"teams": []}', "a body without a list of teams"),
     ],
 )
-def test_a_body_of_the_wrong_shape(body: bytes, said: str) -> None:
+def test_a_body_of_the_wrong_shape(body: bytes, expected: str) -> None:
     with pytest.raises(UnreadableBodyError) as caught:
         hal.embedded(hal.decode(body), "teams")
-    assert str(caught.value) == said
+    assert str(caught.value) == expected

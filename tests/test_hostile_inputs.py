@@ -76,7 +76,7 @@ def test_the_first_and_the_last_time_there_is(sandbox: Sandbox, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "expected"),
     [
         (
             _state(deployment_recipes={"partitions": [_at("2018-01-01", "updated_at")]}),
@@ -102,16 +102,16 @@ def test_the_first_and_the_last_time_there_is(sandbox: Sandbox, tmp_path: Path) 
     ids=["no context", "a list for an id", "markers", "key", "deep", "900", "NaN", "surrogate"],
 )
 def test_a_state_that_cannot_be_used(
-    state: str, said: str, sandbox: Sandbox, tmp_path: Path
+    state: str, expected: str, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     output = _run(tmp_path, sandbox, state=state)
     assert (output.status, output.stdout) == (1, b"")
     (line,) = _errors(output)
-    assert said in line
+    assert expected in line
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "expected"),
     [
         ('{"api_token": "t", "request_timeout": NaN}', "is not valid JSON: JSON is malformed"),
         ('{"api_token": "t", "request_timeout": -Infinity}', "is not valid JSON: JSON is malf"),
@@ -122,12 +122,12 @@ def test_a_state_that_cannot_be_used(
     ],
 )
 def test_a_config_that_cannot_be_used(
-    config: str, said: str, sandbox: Sandbox, tmp_path: Path
+    config: str, expected: str, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     output = _run(tmp_path, sandbox, config=config)
     assert (output.status, output.stdout) == (1, b"")
     (line,) = _errors(output)
-    assert said in line
+    assert expected in line
 
 
 def test_null_and_a_byte_order_mark_in_a_config(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_keys_go_out_whatever_a_catalog_says(
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "expected"),
     [
         (
             lambda entry: entry["schema"]["properties"]["name"].update(type=5),
@@ -309,12 +309,12 @@ def test_keys_go_out_whatever_a_catalog_says(
     ],
 )
 def test_a_catalog_that_is_none(
-    edit: Callable[[Entry], Any], said: str, sandbox: Sandbox, tmp_path: Path
+    edit: Callable[[Entry], Any], expected: str, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     output = _run(tmp_path, sandbox, catalog=_edited(edit, "teams"))
     assert (output.status, output.stdout) == (1, b"")
     (line,) = _errors(output)
-    assert f"is not a Singer catalog: {said}" in line
+    assert f"is not a Singer catalog: {expected}" in line
 
 
 def test_an_unknown_stream_in_a_catalog_disturbs_nothing(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_run_with_early_hints_before_every_response(
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "expected"),
     [
         (
             {"REQUESTS_CA_BUNDLE": "gone.pem"},
@@ -57,7 +57,7 @@ def test_a_run_with_early_hints_before_every_response(
     ],
 )
 def test_surroundings_that_cannot_work_end_the_run_at_once(
-    tmp_path: Path, environment: dict[str, str], said: str
+    tmp_path: Path, environment: dict[str, str], expected: str
 ) -> None:
     begun = time.monotonic()
     output = _run(
@@ -65,6 +65,6 @@ def test_surroundings_that_cannot_work_end_the_run_at_once(
     )
     assert time.monotonic() - begun < 20
     assert output.status == 1
-    assert said in output.stderr
+    assert expected in output.stderr
     assert "Traceback" not in output.stderr
     assert "retry" not in output.stderr

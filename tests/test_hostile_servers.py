@@ -38,7 +38,9 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 
 @contextmanager
 def _transport(url: str) -> Iterator[RequestsTransport]:
-    with closing(RequestsTransport(url, TOKEN, user_agent="tests/1", connections=2)) as transport:
+    with closing(
+        RequestsTransport(url, TOKEN, user_agent="tests/1", max_concurrency=2)
+    ) as transport:
         yield transport
 
 

@@ -103,8 +103,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Project:
             "MELTANO_HUB_URL": "http://127.0.0.1:9",  # nothing may need the Hub
         },
     )
-    said = project.meltano("install")
-    assert "Installed 4/5 plugins" in said.stdout + said.stderr
+    result = project.meltano("install")
+    assert "Installed 4/5 plugins" in result.stdout + result.stderr
     return project
 
 
@@ -179,9 +179,9 @@ def test_a_loader_is_told_where_to_by_the_environment(project: Project) -> None:
 def test_config_test_says_what_is_wrong(project: Project) -> None:
     token = "a-token-that-was-revoked"
     project = project.with_environment(TAP_COMPOSE_API_TOKEN=token)
-    said = project.meltano("config", "test", "tap-compose", status=1)
-    assert "the API refuses this api_token (HTTP 401 Unauthorized" in said.stdout + said.stderr
-    assert token not in said.stdout + said.stderr
+    result = project.meltano("config", "test", "tap-compose", status=1)
+    assert "the API refuses this api_token (HTTP 401 Unauthorized" in result.stdout + result.stderr
+    assert token not in result.stdout + result.stderr
 
 
 def test_select(project: Project, small: Sandbox) -> None:
@@ -264,9 +264,9 @@ def test_a_run_that_fails(project: Project, small: Sandbox) -> None:
     struck = [*sandbox, "--faults", "503:1:/deployments/*/alerts", "--"]
     run = ("run", "tap-compose", "target-jsonl")
     hasty = project.with_environment(TAP_COMPOSE_MAX_RETRIES="0")
-    said = hasty.meltano(*run, before=struck, status=1).stderr
-    assert "Extractor failed" in said
-    line = next(line for line in said.splitlines() if f" rows of {len(STREAMS)} streams " in line)
+    stderr = hasty.meltano(*run, before=struck, status=1).stderr
+    assert "Extractor failed" in stderr
+    line = next(line for line in stderr.splitlines() if f" rows of {len(STREAMS)} streams " in line)
     assert "[error" in line
     assert "incomplete: " in line
     whole = sync(config_for(small))
@@ -281,11 +281,11 @@ def test_a_run_that_fails(project: Project, small: Sandbox) -> None:
 def test_a_run_with_a_dead_token(project: Project) -> None:
     run = ("run", "tap-compose", "target-jsonl")
     project = project.with_environment(TAP_COMPOSE_API_TOKEN="revoked-token")
-    said = project.meltano(*run, status=1).stderr
-    assert "Extractor failed" in said
-    assert "stopped early: the API refuses this api_token (HTTP 401 Unauthorized" in said
-    assert "Traceback" not in said
-    assert "revoked-token" not in said
+    stderr = project.meltano(*run, status=1).stderr
+    assert "Extractor failed" in stderr
+    assert "stopped early: the API refuses this api_token (HTTP 401 Unauthorized" in stderr
+    assert "Traceback" not in stderr
+    assert "revoked-token" not in stderr
 
 
 def test_jobs_and_schedules(project: Project, small: Sandbox, database: str) -> None:

@@ -194,17 +194,17 @@ def test_from_nothing_to_a_warehouse(database: str, tmp_path: Path) -> None:
     (tmp_path / "target.json").write_text(json.dumps(target))
     blocks = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
     steps = [
-        (command, said.splitlines())
+        (command, output.splitlines())
         for block in blocks[1:]  # the first one installs, which tests/test_release.py does
-        for command, said in re.findall(r"\$ (.*)\n((?:(?!\$ ).*\n)*)", block)
+        for command, output in re.findall(r"\$ (.*)\n((?:(?!\$ ).*\n)*)", block)
     ]
     assert len(steps) == 4
-    for command, said in steps:
+    for command, output in steps:
         if command.startswith("psql"):
             (sql,) = re.findall("'(.*)'$", command)
             found = [[str(each) for each in row] for row in _asked(database, sql)]
             assert found == [
-                [cell.strip() for cell in line.split("|")] for line in said[2 : 2 + len(found)]
+                [cell.strip() for cell in line.split("|")] for line in output[2 : 2 + len(found)]
             ]
             continue
         process = subprocess.run(
@@ -215,5 +215,5 @@ def test_from_nothing_to_a_warehouse(database: str, tmp_path: Path) -> None:
             text=True,
             check=True,
         )
-        for line in said:
+        for line in output:
             assert re.search(re.escape(line).replace("…", ".*"), process.stderr), line

@@ -1,4 +1,4 @@
-"""One object of the API, one row: what fits, what does not, and what is said of it."""
+"""One object of the API, one row: what fits, what does not, and what is reported."""
 
 from __future__ import annotations
 
@@ -214,8 +214,8 @@ def test_the_body_of_another_deployment_is_refused(stream: str, body: Any) -> No
     with pytest.raises(UnreadableBodyError) as caught:
         _read(stream, body, deployment_id="d1")
     owner = "2" if '"deployment_id": 2' in json.dumps(body) else "d2"
-    said = f"the body of another resource: deployment_id is {owner}, not d1"
-    assert str(caught.value) == said
+    expected = f"the body of another resource: deployment_id is {owner}, not d1"
+    assert str(caught.value) == expected
 
 
 def test_the_details_of_another_deployment_are_refused() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from tap_compose.sandbox.account import Account
 from tests.contract import FIELDS, KEYS, REPLICATION_KEYS
 from tests.expected import expected_rows
 from tests.tap_runs import Output, config_for, discover, sync
@@ -39,6 +40,19 @@ def test_rows_are_what_the_sandbox_holds(
             sorted(each, key=lambda row: (row["created_at"], row["id"])) for each in (rows, wanted)
         )
     assert rows == wanted
+
+
+def test_the_sandbox_fills_every_column() -> None:
+    empty = {
+        f"{stream}.{name}"
+        for stream, rows in expected_rows(Account()).items()
+        for name in FIELDS[stream]
+        if all(row[name] is None for row in rows)
+    }
+    assert empty == {
+        "deployment_details.connection_strings",  # filled if include_connection_strings is set
+        "deployment_recipes.source_reason",  # null in what was recorded
+    }
 
 
 @pytest.mark.parametrize("stream", STREAMS)

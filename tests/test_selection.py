@@ -45,9 +45,9 @@ def test_one_stream_makes_only_the_requests_that_it_needs(stream: str, sandbox: 
     else:
         assert counts == _needed(stream, sandbox)
     ids = sandbox.account.deployment_ids
-    said = requests_of(stream)
-    assert ("for each deployment" in said) == (sum(counts.values()) > len(ids))
-    assert ("for the list of deployments" in said) == stream.startswith("deployment_")
+    cost = requests_of(stream)
+    assert ("for each deployment" in cost) == (sum(counts.values()) > len(ids))
+    assert ("for the list of deployments" in cost) == stream.startswith("deployment_")
 
 
 @pytest.mark.parametrize(

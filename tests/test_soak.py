@@ -37,8 +37,8 @@ def test_memory_does_not_grow_with_the_number_of_events(tmp_path: Path) -> None:
                     text = Path(f"/proc/{tap.pid}/status").read_text()
                     peaks.append(int(text.split("VmHWM:")[1].split()[0]) / 1024)
     assert tap.returncode == 0
-    said = ", ".join(f"{each:.0f}" for each in peaks)
-    sys.stdout.write(f"peak MiB after each 100,000 events: {said}\n")
+    figures = ", ".join(f"{each:.0f}" for each in peaks)
+    sys.stdout.write(f"peak MiB after each 100,000 events: {figures}\n")
     assert len(peaks) == 10
     assert peaks[-1] <= 1.25 * peaks[2]  # how full the windows are that wait is chance
     assert peaks[-1] < 120

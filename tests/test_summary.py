@@ -44,10 +44,10 @@ def test_log_lines_where_stderr_is_no_terminal(tmp_path: Path, sandbox: Sandbox)
     parts = [line.split("|", 3) for line in output.stderr.splitlines()]
     lines = [part[3].strip() for part in parts if len(part) > 3]
     leaving = sandbox.account.leaving
-    said = re.sub(r"[\d.]+ seconds", "T seconds", "\n".join(lines[-5:-1]))
+    table = re.sub(r"[\d.]+ seconds", "T seconds", "\n".join(lines[-5:-1]))
     gone = "deployment_addons, deployment_portals (HTTP 404 Not Found: not_found)"
     nothing = "0 retries, {} skipped, 0 failed, 0 dropped, T seconds"
-    assert said.splitlines() == [
+    assert table.splitlines() == [
         f"summary of deployment_addons: 21 rows, 12 requests, {nothing.format(1)}",
         f"summary of deployment_portals: 22 rows, 12 requests, {nothing.format(1)}",
         f"summary of teams: 2 rows, 1 requests, {nothing.format(0)}",

@@ -30,7 +30,7 @@ TOKEN = "a-token-for-tests"
 
 
 def _get(url: str, path: str = "/teams", timeout: float = 5.0) -> Response:
-    with closing(RequestsTransport(url, TOKEN, user_agent="tests/1", connections=1)) as session:
+    with closing(RequestsTransport(url, TOKEN, user_agent="tests/1", max_concurrency=1)) as session:
         return session.get(f"{url}{path}", timeout)
 
 

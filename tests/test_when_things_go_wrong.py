@@ -211,9 +211,9 @@ def test_a_token_that_dies_stops_the_run_and_the_state_is_out(
     assert output.status == 1
     assert 0 < len(output.rows) < len(calm.rows)
     assert output.bookmarks["audit_events"] == calm.bookmarks["audit_events"]
-    said = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
-    assert len(said) == 1
-    assert said[0].startswith("stopped early: the API refuses this api_token")
+    errors = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert errors[0].startswith("stopped early: the API refuses this api_token")
 
 
 def test_a_row_without_its_id_is_reported_and_counted(calm: Output) -> None:

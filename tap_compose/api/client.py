@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from tap_compose.api.errors import (
     ApiError,
@@ -24,7 +24,6 @@ from tap_compose.api.liveness import Liveness
 from tap_compose.api.pacing import RetryPolicy
 from tap_compose.api.scheduler import RequestScheduler, Tuning
 from tap_compose.api.transport import (
-    RequestsTransport,
     SetupError,
     TooLargeError,
     Transport,
@@ -77,31 +76,6 @@ class Client:
         retries = RetryPolicy(max_retries, tuning.longest_backoff)
         self._liveness = Liveness(base_url, self._get, retries, tuning)
         self._fetcher = Fetcher(base_url, transport, self._scheduler, self._liveness)
-
-    @classmethod
-    def over_http(
-        cls,
-        url: str,
-        token: str,
-        *,
-        user_agent: str,
-        timeout: float = 60,
-        max_retries: int = 8,
-        max_concurrency: int = 8,
-        tuning: Tuning | None = None,
-    ) -> Self:
-        """Return a client that sends its requests over HTTP; see the class for the arguments."""
-        connections = max_concurrency + 1  # one more, for the probe
-        transport = RequestsTransport(url, token, user_agent=user_agent, connections=connections)
-        return cls(
-            transport,
-            url,
-            token_for_masking=token,
-            timeout=timeout,
-            max_retries=max_retries,
-            max_concurrency=max_concurrency,
-            tuning=tuning,
-        )
 
     @property
     def requests_sent(self) -> int:

@@ -60,7 +60,7 @@ class UnauthorizedError(ApiError):
 
 
 class DeniedError(ApiError):
-    """The token is alive but not meant for this resource: 403, or 401 by that rule."""
+    """The token may not read this resource."""
 
 
 class GoneError(ApiError):
@@ -99,7 +99,8 @@ ERRORS_BY_STATUS: Mapping[int, type[ApiError]] = {
     410: GoneError,
     429: TransientError,
 }
-"""The error that a status stands for. A new rule for one status is one more line."""
+"""The error that a status stands for; docs/architecture.md, Where to add a stream, a column, a
+setting, a kind of failure, has the steps for one more."""
 
 ERRORS_BY_FIRST_DIGIT: Mapping[int, type[ApiError]] = {
     2: TransientError,

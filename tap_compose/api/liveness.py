@@ -95,7 +95,7 @@ class Liveness:
         return error
 
     def _judge_refusal(self, pending: PendingRequest, refusal: UnauthorizedError) -> ApiError:
-        if pending.name == _PROBE_PATH:
+        if pending.path == _PROBE_PATH:
             return _token_rejected(refusal)
         if self._accepted > pending.started:
             return DeniedError(str(refusal), status=refusal.status)
@@ -129,7 +129,7 @@ class Liveness:
                 tries, outcome
             ):
                 break
-            sleep(self._retries.log_retry(_PROBE_PATH, tries, outcome))
+            sleep(self._retries.wait_before_retry(_PROBE_PATH, tries, outcome))
         return outcome if isinstance(outcome, ApiError) else None
 
 

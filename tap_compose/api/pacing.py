@@ -65,14 +65,14 @@ class RetryPolicy:
         """Tell whether a request that was sent so often has tries left."""
         return tries <= self._most_retries(problem)
 
-    def log_retry(self, name: str, tries: int, problem: TransientError) -> float:
-        """Log that a request will be sent again, and return in how many seconds."""
+    def wait_before_retry(self, path: str, tries: int, problem: TransientError) -> float:
+        """Return in how many seconds a request will be sent again, and log it."""
         wait = problem.retry_after
         if wait is None:
             wait = backoff.full_jitter(min(2.0 ** (tries - 1), self.longest_backoff))
         logger.info(
             "GET %s: %s; retry %d of %d in %.1f s",
-            name,
+            path,
             problem,
             tries,
             self._most_retries(problem),

@@ -69,7 +69,7 @@ class PendingRequest:
 
     Attributes:
         url: The whole URL.
-        name: What it is called in logs.
+        path: Its path, as logs name it.
         state: Where it is in its life.
         outcome: The body, or why there is none; only once it is done.
         tries: How often it was sent.
@@ -78,7 +78,7 @@ class PendingRequest:
     """
 
     url: str
-    name: str
+    path: str
     state: RequestState = RequestState.WAITING
     outcome: bytes | ApiError | None = None
     tries: int = 0
@@ -123,7 +123,7 @@ class _Queue:
 
 
 class RequestScheduler:
-    """Threads that send requests, at most ``limit`` at once, none before its time.
+    """Threads that send requests, a limited number at once, none before its time.
 
     Args:
         send: Sends a request to a URL once; called from several threads.
@@ -162,11 +162,6 @@ class RequestScheduler:
         return self._sent
 
     @property
-    def limit(self) -> int:
-        """Most requests in flight at once at the moment."""
-        return self._limit.value
-
-    @property
     def waiting_for(self) -> str:
         """What holds up the next outcome, in words; empty if nothing is to be sent."""
         with self._lock:
@@ -175,7 +170,7 @@ class RequestScheduler:
                 oldest = next(iter(self._in_flight))
                 more = len(self._in_flight) - 1
                 others = f" and {more} more" if more else ""
-                return f"GET {oldest.name}{others}, for {now - oldest.started:.0f} s"
+                return f"GET {oldest.path}{others}, for {now - oldest.started:.0f} s"
             first = self._queue.first()
             if first is None:
                 return ""
@@ -183,7 +178,7 @@ class RequestScheduler:
             if pause > 0:
                 return f"the end of a pause in which nothing is sent, in {pause:.0f} s"
             due, pending = first
-            return f"GET {pending.name} to be tried again, in {max(due - now, 0):.0f} s"
+            return f"GET {pending.path} to be tried again, in {max(due - now, 0):.0f} s"
 
     def submit(self, pending: PendingRequest) -> None:
         """Send a request as soon as there is a free slot.
@@ -205,7 +200,8 @@ class RequestScheduler:
         """
         if not self._retries.allows_retry(pending.tries, problem):
             return False
-        self._enqueue(pending, self._retries.log_retry(pending.name, pending.tries, problem))
+        wait = self._retries.wait_before_retry(pending.path, pending.tries, problem)
+        self._enqueue(pending, wait)
         return True
 
     def wait(self, *pending: PendingRequest, timeout: float | None = None) -> bool:
@@ -356,4 +352,5 @@ class RequestScheduler:
                         wake.put(None)
                 return
         # Not under the lock: logging may block.
-        self._enqueue(pending, self._retries.log_retry(pending.name, pending.tries, outcome))
+        wait = self._retries.wait_before_retry(pending.path, pending.tries, outcome)
+        self._enqueue(pending, wait)

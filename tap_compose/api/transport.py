@@ -83,7 +83,6 @@ class CertificateError(SetupError):
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"no secure connection to {address}: {reason}")
-        self.reason = reason
 
 
 class TooLargeError(TransportError):
@@ -124,10 +123,10 @@ class RequestsTransport:
         base_url: The URL that all requests begin with.
         token: The bearer token.
         user_agent: The ``User-Agent`` header.
-        connections: Connections to keep open.
+        max_concurrency: Most requests at once, besides one that probes the token.
     """
 
-    def __init__(self, base_url: str, token: str, *, user_agent: str, connections: int) -> None:
+    def __init__(self, base_url: str, token: str, *, user_agent: str, max_concurrency: int) -> None:
         parts = urlsplit(base_url)
         self._address = parts.netloc
         self._origin = f"{parts.scheme}://{parts.netloc}"
@@ -139,7 +138,7 @@ class RequestsTransport:
         }
         self._watchdog = Watchdog()
         self._reuse_since = 0.0
-        self._adapter = Adapter(pool_maxsize=connections)
+        self._adapter = Adapter(pool_maxsize=max_concurrency + 1)
         environment = Environment(base_url)
         self._proxy = environment.proxy
         self._pool: HTTPConnectionPool | EnvironmentProblemError

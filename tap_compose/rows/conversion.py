@@ -24,7 +24,11 @@ Converter: TypeAlias = "Callable[[Any], Any]"
 """From a value that is not None to one that fits a schema; raises ``UnfitError``."""
 
 NOT_FIELDS = frozenset({"_links", "_embedded", "_id"})
-"""Members of the API's objects that are no fields of theirs."""
+"""Members of the API's objects that are no fields of theirs.
+
+``_id`` may stand for ``id`` in any object, but is taken only where ``aliases`` name it
+(docs/compose-api.md, Backups).
+"""
 
 LONE_VALUE = "_value"
 """The member of a free-form object that holds what the API gave instead of an object."""

@@ -52,31 +52,17 @@ class RowBatch:
 class Layout:
     """How a report is laid out in a body, and in rows.
 
-    Attributes:
-        schema: The stream's JSON Schema.
-        keys: The stream's key properties.
-        unwrap: Takes the objects that become rows out of a decoded body; raises
-            ``UnreadableBodyError``.
-        envelope: The names that the list in ``_embedded`` may have, the usual one first; empty
-            if the body is one bare object.
-        aliases: Other names under which the API writes a field, by column.
-        extracted: Columns that are read from elsewhere in the object if the field is absent or
-            empty.
-        derived: Columns that are made of the other columns of the row.
-        injected: The key columns that the URL holds instead of the body.
-        parent_column: The column that holds the id of the object that an object is a part of,
-            if objects may hold further ones of their kind in ``_embedded``.
-        is_lenient: Whether every body is read value by value.
+    ``ComposeStream`` in ``streams/base.py`` describes the attributes, under the same names.
     """
 
     schema: dict[str, Any]
-    keys: Sequence[str]
+    primary_keys: Sequence[str]
     unwrap: Callable[[Any], list[Any]]
     envelope: tuple[str, ...] = ()
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     extracted: Mapping[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
     derived: Mapping[str, Callable[[Row], Any]] = field(default_factory=dict)
-    injected: tuple[str, ...] = ()
+    injected_columns: tuple[str, ...] = ()
     parent_column: str | None = None
     is_lenient: bool = False
 
@@ -95,7 +81,7 @@ class RowReader:
         self._builder = RowBuilder(layout, self._warnings)
         self._typed: TypedReader | None = None
         if not layout.is_lenient:
-            keys = [name for name in layout.keys if name not in layout.injected]
+            keys = [name for name in layout.primary_keys if name not in layout.injected_columns]
             envelope = next(iter(layout.envelope), None)
             has_parts = layout.parent_column is not None
             self._typed = TypedReader(layout.schema, keys, envelope, has_parts=has_parts)
@@ -136,7 +122,7 @@ class RowReader:
         self, reader: TypedReader, body: bytes, injected: Mapping[str, Any]
     ) -> RowBatch:
         rows = reader.read(body)
-        for name in self._layout.injected:
+        for name in self._layout.injected_columns:
             _check_owner(name, {row[name] for row in rows}, injected)
         column = self._layout.parent_column
         if column is not None:
@@ -159,7 +145,7 @@ class RowReader:
             and not any(self._builder.knows(each) for each in objects)
         ):
             raise UnreadableBodyError("a body with none of the fields")
-        for name in layout.injected:
+        for name in layout.injected_columns:
             own = (each.get(name) for each in objects if isinstance(each, dict))
             _check_owner(name, {each for each in own if isinstance(each, (str, int))}, injected)
         column = layout.parent_column
@@ -234,7 +220,7 @@ class RowBuilder:
 
     def _complete_key(self, row: dict[str, Any]) -> str | None:
         """Fill the key, or return the column without which there is no key."""
-        keys = self._layout.keys
+        keys = self._layout.primary_keys
         for name in keys:
             if not row[name] and (name == "id" or (len(keys) == 1 and row[name] is None)):
                 return name

@@ -3,6 +3,9 @@
 Everything is held as it goes over the wire, in every spelling that the API is known to use: three
 spellings of a time, nulls and absent fields, sub-recipes inside recipes. ``Quirks`` add what is
 rare: both envelopes of addons and logfiles, ``_id``, numbers as text, times past the year 9999.
+
+Each body has random numbers of its own, in the order in which it draws them: draw new values last,
+or all that follow change.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ newest event to its oldest and written in ascending order, and after each the bo
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,13 +16,11 @@ from typing_extensions import override
 
 from tap_compose.api.client import Request
 from tap_compose.api.errors import ApiError
-from tap_compose.rows.reader import RowBatch
 from tap_compose.streams.audit_pages import PAGE, Page
 from tap_compose.streams.audit_windows import Plan, Window, WindowTuning
 from tap_compose.streams.base import AccountStream
-from tap_compose.streams.bookmarks import Bookmark
+from tap_compose.streams.bookmarks import Bookmark, resume_time
 from tap_compose.streams.columns import free_form, key, schema, text, time
-from tap_compose.times import moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,12 +113,11 @@ class AuditEvents(AccountStream):
                 self.name,
             )
             return end, end
-        lookback = timedelta(seconds=settings.lookback_seconds)
-        return max(start, moved(bookmark, -lookback)), end
+        return resume_time(bookmark, settings.lookback_seconds, start), end
 
     @property
     def _bookmark(self) -> Bookmark:
-        return Bookmark(self.stream_state, "created_at")
+        return Bookmark(self.stream_state, self.replication_key)
 
     def _move_bookmark(self, window: Window) -> None:
         """Note in the state that everything up to a window's newest event is written."""
@@ -134,13 +130,14 @@ class AuditEvents(AccountStream):
     def _page_request(self, window: Window) -> Request[Page]:
         """Return the request for the next page of a window."""
         params = {**self.params, **window.paginator.query}
-        return Request(self.path, partial(self._read_page, window), params, context=window)
+        return Request(self.path, partial(self._read_into, window), params, context=window)
 
-    def _read_page(self, window: Window, body: bytes) -> Page:
-        batch = self.request().read(body)
+    def _read_into(self, window: Window, body: bytes) -> Page:
+        """Read a page and add it to its window."""
+        batch = self._read({}, body)
         page = Page(list(zip(_times_of(batch.rows), batch.rows, strict=True)), batch.entries)
         window.add(page)
-        self.accept(RowBatch([], 0, batch.dropped))
+        self.report_dropped(batch.dropped)
         return page
 
 

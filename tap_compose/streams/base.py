@@ -9,7 +9,7 @@ streams: it syncs once, with one SCHEMA and one STATE, however many deployments 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +18,7 @@ from typing_extensions import override
 from tap_compose.api import hal
 from tap_compose.api.client import Request, Responses
 from tap_compose.api.errors import ApiError
-from tap_compose.failures import Scope, gap_of
+from tap_compose.failures import Scope, gap_of, gap_of_list
 from tap_compose.report import Gap, Outcome
 from tap_compose.rows.reader import Layout, RowBatch, RowReader, unique_rows
 from tap_compose.streams.singer import SingerStream
@@ -47,7 +47,7 @@ class ComposeStream(SingerStream):
         extracted: Columns that are read from elsewhere in the object if the field is absent or
             empty.
         derived: Columns that are made of the other columns of the row.
-        injected_columns: The key columns that the URL holds instead of the body.
+        injected_columns: Columns whose value comes from the URL; the body need not have them.
         parent_column: The column with the id of the object that an object is a part of, if
             objects hold further ones of their kind.
         is_lenient: Whether bodies are read value by value. A stream needs it that overrides
@@ -105,25 +105,14 @@ class ComposeStream(SingerStream):
             self.path if item_id is None else hal.url_path(self.path, item_id),
             partial(self._read, injected),
             self.params,
-            readers=self.run.readers_of(self.path),
+            readers=self.run.expected_reads(self.path),
             context=item_id,
         )
 
     @classmethod
     def layout(cls) -> Layout:
         """Return how the report is laid out in a body, and in rows."""
-        return Layout(
-            schema=cls.schema,
-            keys=cls.primary_keys,
-            unwrap=cls.unwrap,
-            envelope=cls.envelope,
-            aliases=cls.aliases,
-            extracted=cls.extracted,
-            derived=cls.derived,
-            injected=cls.injected_columns,
-            parent_column=cls.parent_column,
-            is_lenient=cls.is_lenient,
-        )
+        return Layout(**{each.name: getattr(cls, each.name) for each in fields(Layout)})
 
     def _read(self, injected: Mapping[str, Any], body: bytes) -> RowBatch:
         reader = self._reader if self.is_writing else self._lenient_reader
@@ -162,9 +151,18 @@ class ComposeStream(SingerStream):
             batch: What was read from the response.
             deployment_id: The deployment, if it concerns one.
         """
-        for reason in batch.dropped:
-            self.run.report.add(Gap(Outcome.DROPPED, self.name, reason, deployment_id))
+        self.report_dropped(batch.dropped, deployment_id)
         return self.merge_copies(batch.rows)
+
+    def report_dropped(self, reasons: Sequence[str], deployment_id: str | None = None) -> None:
+        """Report the entries of a response that are no rows.
+
+        Args:
+            reasons: Why, for each of them.
+            deployment_id: The deployment, if it concerns one.
+        """
+        for reason in reasons:
+            self.run.report.add(Gap(Outcome.DROPPED, self.name, reason, deployment_id))
 
     def merge_copies(self, rows: list[Row]) -> list[Row]:
         """Keep one row of each key.
@@ -237,9 +235,8 @@ class ListStream(AccountStream):
     aliases: ClassVar[Mapping[str, Sequence[str]]] = {"id": ("_id",)}
 
     @override
-    def accept(self, batch: RowBatch, deployment_id: str | None = None) -> list[Row]:
-        self.run.report_dropped(self.name, batch.dropped)
-        return self.merge_copies(batch.rows)
+    def report_dropped(self, reasons: Sequence[str], deployment_id: str | None = None) -> None:
+        self.run.report_dropped(self.name, reasons)
 
 
 class DeploymentStream(ComposeStream):
@@ -255,8 +252,7 @@ class DeploymentStream(ComposeStream):
     def prepare(self) -> None:
         ids = self.run.deployment_ids()
         if isinstance(ids, ApiError):
-            reason = f"the list of deployments cannot be read: {ids}"
-            self.run.report.add(Gap(Outcome.FAILED, self.name, reason))
+            self.run.report.add(gap_of_list(ids, self.list_path, self.name))
         else:
             self._deployment_ids = ids
 

@@ -13,7 +13,7 @@ class Billables(AccountStream):
     name = "billables"
     path = "/billables"
     # A vendor extension: an account without it answers 404 (docs/compose-api.md, Billables).
-    scope = Scope.OPTIONAL
+    scope = Scope.OPTIONAL_ACCOUNT
     envelope = ("billables",)
     is_lenient = True  # amounts and units
     primary_keys = ("id",)

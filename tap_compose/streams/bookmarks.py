@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tap_compose.times import canonical_time
+from tap_compose.times import canonical_time, moved
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Collection
+
+
+def resume_time(bookmark: str, lookback_seconds: float, start_date: str | None) -> str:
+    """Return the time from which on a run fetches again what a bookmark covers.
+
+    Args:
+        bookmark: A canonical time.
+        lookback_seconds: How far back from it.
+        start_date: The earliest time, if there is one.
+    """
+    since = moved(bookmark, -timedelta(seconds=lookback_seconds))
+    return max(since, start_date or since)
 
 
 class Bookmark:

@@ -67,7 +67,7 @@ class Deployments(ListStream):
 
 
 class DeploymentDetails(DeploymentStream):
-    """What only the detail call of a deployment says."""
+    """A deployment in full: the columns of deployments, and what only the detail call says."""
 
     name = "deployment_details"
     path = "/deployments/{}"

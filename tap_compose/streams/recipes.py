@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,9 +10,8 @@ from typing_extensions import override
 
 from tap_compose.api.errors import ApiError
 from tap_compose.streams.base import DeploymentStream
-from tap_compose.streams.bookmarks import DeploymentBookmarks
+from tap_compose.streams.bookmarks import DeploymentBookmarks, resume_time
 from tap_compose.streams.columns import DEPLOYMENT_ID, integer, key, schema, text, time
-from tap_compose.times import moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -63,7 +61,7 @@ class DeploymentRecipes(DeploymentStream):
 
     @cached_property
     def _bookmarks(self) -> DeploymentBookmarks:
-        return DeploymentBookmarks(self.stream_state, "updated_at")
+        return DeploymentBookmarks(self.stream_state, self.replication_key)
 
     @override
     def batches_of(self, batch: RowBatch, deployment_id: str) -> Iterator[list[Row]]:
@@ -92,9 +90,7 @@ class DeploymentRecipes(DeploymentStream):
         bookmark = self._bookmarks.of(deployment_id).read(label, self.run.started, self.logger)
         if bookmark is None:
             return start_date
-        lookback = timedelta(seconds=self.run.settings.lookback_seconds)
-        since = moved(bookmark, -lookback)
-        return max(since, start_date or since)
+        return resume_time(bookmark, self.run.settings.lookback_seconds, start_date)
 
 
 def latest_copies(rows: Iterable[Row]) -> list[Row]:
