@@ -77,7 +77,8 @@ def _tried(
         path = stream.list_path
         ids = lists[path] if path else []
         if path and isinstance(ids, ApiError):
-            results[stream.name] = TestResult(stream.name, gap=gap_of_list(ids, path, stream.name))
+            missing = gap_of_list(ids, stream.scope, path, stream.name)
+            results[stream.name] = TestResult(stream.name, gap=missing)
         else:
             results[stream.name] = TestResult(stream.name, is_tried=False)
             untried[stream] = islice(stream.requests(), MOST_DEPLOYMENTS)

@@ -76,12 +76,17 @@ def gap_of(error: ApiError, scope: Scope, stream: str, deployment_id: str | None
     )
 
 
-def gap_of_list(error: ApiError, path: str, stream: str) -> Gap:
+def gap_of_list(error: ApiError, scope: Scope, path: str, stream: str) -> Gap:
     """Return what is missing because a list of accounts or deployments cannot be read.
+
+    Without the list of deployments every stream that needs it has failed, whatever the error is.
 
     Args:
         error: Why it cannot be read.
-        path: Its path.
+        scope: What the responses of the stream concern.
+        path: The path of the list.
         stream: The name of a stream that takes ids from it.
     """
-    return Gap(Outcome.FAILED, stream, f"the list of {path[1:]} cannot be read: {error}")
+    is_failed = scope is Scope.DEPLOYMENT
+    outcome = Outcome.FAILED if is_failed else outcome_of(type(error), scope)
+    return Gap(outcome, stream, f"the list of {path[1:]} cannot be read: {error}")

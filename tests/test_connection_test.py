@@ -11,7 +11,7 @@ from tap_compose import streams
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.server import Sandbox
-from tests.tap_runs import Output, command, config_for, discover
+from tests.tap_runs import Output, command, config_for, discover, sync
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +109,17 @@ def test_a_wrong_address_is_no_working_token(tmp_path: Path, sandbox: Sandbox) -
     assert _table(output)["account_users"].startswith("no the list of accounts cannot be read: ")
     assert "| ERROR" not in output.stderr  # the table says it
     assert output.stderr.endswith("nothing can be read\n")
+
+
+def test_a_refused_list_of_accounts_is_a_skip_as_in_a_sync(tmp_path: Path) -> None:
+    with Sandbox(SIZE, faults=[Fault("403", 1, "/accounts")]) as sandbox:
+        tested = _tested(sandbox, tmp_path)
+        synced = sync(config_for(sandbox), streams=["accounts", "account_users", "user"])
+    reason = "HTTP 403 Forbidden: struck by a fault"
+    assert _table(tested)["accounts"] == f"no {reason}"
+    assert _table(tested)["account_users"] == f"no the list of accounts cannot be read: {reason}"
+    assert (tested.status, synced.status) == (0, 0)
+    assert synced.rows.keys() == {"user"}
 
 
 def test_an_account_without_deployments(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class AccountUsers(AccountStream):
     def requests(self) -> Iterator[Request[RowBatch]]:
         ids = self.run.account_ids()
         if isinstance(ids, ApiError):
-            self.record_failure(ids)
+            self.record_missing_list(ids)
             return
         for each in ids:
             yield self.request(each, account_id=each)

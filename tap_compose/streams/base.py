@@ -185,6 +185,15 @@ class ComposeStream(SingerStream):
     def finish(self) -> None:
         self._reader.log_counts()
 
+    def record_missing_list(self, error: ApiError) -> None:
+        """Report that the list that the stream takes its ids from could not be read.
+
+        Args:
+            error: Why.
+        """
+        gap = gap_of_list(error, self.scope, self.list_path or self.path, self.name)
+        self.run.report.add(gap)
+
     def _count_requests(self) -> None:
         if self._responses is not None:
             self.stats.requests = self._responses.requests
@@ -252,7 +261,7 @@ class DeploymentStream(ComposeStream):
     def prepare(self) -> None:
         ids = self.run.deployment_ids()
         if isinstance(ids, ApiError):
-            self.run.report.add(gap_of_list(ids, self.list_path, self.name))
+            self.record_missing_list(ids)
         else:
             self._deployment_ids = ids
 
