@@ -37,7 +37,8 @@ def test_forty_servers() -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_servers() -> None:
-    result = _fuzz("1000")
-    print(result)  # noqa: T201
-    _check(result, 1000)
+@pytest.mark.parametrize("part", range(5))
+def test_a_thousand_servers(part: int) -> None:
+    result = _fuzz("200")
+    print(part, result)  # noqa: T201
+    _check(result, 200)
