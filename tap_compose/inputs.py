@@ -110,15 +110,18 @@ def _read(option: str, file: IO[str] | None) -> dict[str, Any] | None:
 
 
 def _json_object(option: str, name: str, content: bytes) -> dict[str, Any]:
+    deep = SettingsError(f"--{option}: {name} has more than {_MOST_LEVELS} levels")
     try:
         # Unlike the standard library it takes no NaN, and no text that is no Unicode.
         value = msgspec.json.decode(content.removeprefix(codecs.BOM_UTF8))
-    except (ValueError, RecursionError) as error:  # the text has a position, no content
+    except ValueError as error:  # the text has a position, no content
         raise SettingsError(f"--{option}: {name} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise deep from None
     if not isinstance(value, dict):
         raise SettingsError(f"--{option}: {name} must hold a JSON object")
     if _is_deep(value):
-        raise SettingsError(f"--{option}: {name} has more than {_MOST_LEVELS} levels")
+        raise deep
     return value
 
 

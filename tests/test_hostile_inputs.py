@@ -94,7 +94,7 @@ def test_the_first_and_the_last_time_there_is(sandbox: Sandbox, tmp_path: Path) 
             _state(audit_events={**_at("2018-01-01"), "replication_key": ["created_at"]}),
             "the state of audit_events was not written by this tap",
         ),
-        (f'{{"bookmarks": {"[" * DEEP}', "is not valid JSON: maximum recursion depth exceeded"),
+        (f'{{"bookmarks": {"[" * DEEP}', "has more than 100 levels"),
         (f'{{"bookmarks": {"[" * 900}{"]" * 900}}}', "has more than 100 levels"),
         ('{"bookmarks": {"teams": {"x": NaN}}}', "is not valid JSON: JSON is malformed"),
         ('{"bookmarks": {"teams": {"x": "\\ud800"}}}', "is not valid JSON: "),
@@ -115,7 +115,7 @@ def test_a_state_that_cannot_be_used(
     [
         ('{"api_token": "t", "request_timeout": NaN}', "is not valid JSON: JSON is malformed"),
         ('{"api_token": "t", "request_timeout": -Infinity}', "is not valid JSON: JSON is malf"),
-        (f'{{"api_token": {"[" * DEEP}', "is not valid JSON: maximum recursion depth exceeded"),
+        (f'{{"api_token": {"[" * DEEP}', "has more than 100 levels"),
         ('{"api_token": "t", "stream_maps": {"__else__": "x"}}', "stream_maps.__else__ is not"),
         ('{"api_token": "t", "stream_maps": {"user": {"__else__": 5}}}', "stopped early: unexp"),
         ('{"api_token": "t", "stream_maps": {"user": {"a": "1+"}}}', "Failed to parse expression"),
