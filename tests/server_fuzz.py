@@ -313,11 +313,12 @@ def _peak_mib() -> float:
     if sys.platform == "darwin":
         import resource
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
-    # Not getrusage: on Linux it counts what the process has taken that started this one.
-    status = Path("/proc/self/status").read_text()
-    (line,) = (each for each in status.splitlines() if each.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    else:  # getrusage counts what the process has taken that started this one
+        status = Path("/proc/self/status").read_text()
+        (line,) = (each for each in status.splitlines() if each.startswith("VmHWM"))
+        peak = int(line.split()[1]) / 1024
+    return peak
 
 
 if __name__ == "__main__":
