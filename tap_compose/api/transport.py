@@ -170,8 +170,9 @@ class RequestsTransport:
         self._reuse_since = monotonic()
 
     def close(self) -> None:
-        """Close the connections that are not in use."""
-        self._adapter.close()
+        """Close the connections: those in use once their responses are read."""
+        if not isinstance(self._pool, EnvironmentProblemError):
+            self._pool.close()
 
     def _exchange(
         self, pool: HTTPConnectionPool, url: str, exchange: Exchange, timeout: float
