@@ -98,7 +98,9 @@ class CleanFormatter(logging.Formatter):
         message = record.getMessage()
         if (line := clean(message)) != message:
             shown.msg, shown.args = line, ()
-        if record.exc_info:
+        if record.name.startswith("urllib3"):  # its message has the reason
+            shown.exc_info = shown.exc_text = None
+        elif record.exc_info:
             lines = self._inner.formatException(record.exc_info).split("\n")
             shown.exc_text = indent("\n".join(map(_escaped, lines)), "  ", _any_line)
         return _without_tokens(self._inner.format(shown))

@@ -318,10 +318,8 @@ def main() -> None:
         TapCompose._exit_with("stdout is closed: there is nothing to write the messages to")  # noqa: SLF001
     if sys.platform != "win32":  # whoever starts us may have left it otherwise
         os.set_blocking(sys.stdout.fileno(), True)
-    command = TapCompose.cli  # sets the log up
-    protect_handlers()
     try:
-        _run_command(command)
+        _run_command()
     except StopRun as stop:
         if stop.__cause__ is not None:
             TapCompose.logger.debug("an exception", exc_info=stop)
@@ -329,8 +327,10 @@ def main() -> None:
         sys.exit(stop.status)
 
 
-def _run_command(command: Callable[[], object]) -> None:
+def _run_command() -> None:
     try:
+        command = TapCompose.cli  # sets the log up
+        protect_handlers()
         try:
             command()
         finally:

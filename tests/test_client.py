@@ -489,7 +489,7 @@ def test_a_401_of_the_accounts_needs_no_probe() -> None:
         assert transport.paths == ["/accounts"]
 
 
-@pytest.mark.parametrize("accounts", [ACCOUNTS, 403, 404, [503, ACCOUNTS]])
+@pytest.mark.parametrize("accounts", [ACCOUNTS, 403, [503, ACCOUNTS]])
 def test_a_401_of_a_live_token_is_denied(accounts: FakeResponse | list[FakeResponse]) -> None:
     with (
         _client({"/teams": 401, "/accounts": accounts}) as (client, _),

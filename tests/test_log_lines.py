@@ -66,7 +66,7 @@ def test_log_lines_are_escaped_and_masked(tmp_path: Path, level: str) -> None:
     assert f"field {ESCAPED} is not documented and not replicated\n" in text
     assert f"skipped: deployment_alerts of deployment {ESCAPED}: HTTP 404 Not Found: evil " in text
     assert "Failed to parse headers" in text  # it is urllib3 that writes it
-    assert "Traceback" in text
+    assert "Traceback" not in text
 
 
 def test_a_log_in_json_shows_no_token(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_log_in_json_shows_no_token(tmp_path: Path) -> None:
         )
     lines = [json.loads(line) for line in output.stderr.splitlines()]
     assert any("Failed to parse headers" in each["message"] for each in lines)
-    assert any(each.get("exception") for each in lines)
+    assert not any(each.get("exception") for each in lines)
     assert any(f"deployment {ESCAPED}" in each["message"] for each in lines)
     assert "0123456" not in output.stderr
 

@@ -435,3 +435,22 @@ def test_an_idle_worker_holds_no_body() -> None:
         scheduler.wait(pending)
         del pending
         _until(lambda: dropped == [5])
+
+
+def test_a_worker_that_cannot_wait_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = threading.Condition.wait
+
+    def cannot_wait(condition: threading.Condition, timeout: float | None = None) -> bool:
+        if threading.current_thread() is threading.main_thread():
+            return wait(condition, timeout)
+        raise RuntimeError("can't allocate lock")
+
+    monkeypatch.setattr(threading.Condition, "wait", cannot_wait)
+    scheduler = RequestScheduler(lambda _: b"{}", max_concurrency=1, max_retries=0, tuning=Tuning())
+    first, second = PendingRequest("url", "/a"), PendingRequest("url", "/b")
+    scheduler.submit(first)
+    assert scheduler.wait(first, timeout=60)
+    scheduler.submit(second)
+    with pytest.raises(RuntimeError, match="can't allocate lock"):
+        scheduler.wait(second, timeout=60)
+    scheduler.close()

@@ -7,6 +7,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tap_compose.api import hal
 from tap_compose.api.errors import (
     ApiError,
     DeniedError,
@@ -15,6 +16,7 @@ from tap_compose.api.errors import (
     TokenRejectedError,
     TransientError,
     UnauthorizedError,
+    UnreadableBodyError,
 )
 from tap_compose.api.first_contact import FirstContact
 
@@ -104,12 +106,12 @@ class Liveness:
             self._probe_ended = monotonic()
         if isinstance(self._probe_error, UnauthorizedError):
             return _token_rejected(refusal)
-        if isinstance(self._probe_error, TransientError):
-            return RejectedError(
-                f"{refusal}; could not check whether the token works: {self._probe_error}",
-                status=refusal.status,
-            )
-        return DeniedError(str(refusal), status=refusal.status)
+        if self._probe_error is None or isinstance(self._probe_error, DeniedError):
+            return DeniedError(str(refusal), status=refusal.status)
+        return RejectedError(
+            f"{refusal}; could not check whether the token works: {self._probe_error}",
+            status=refusal.status,
+        )
 
     def _check_silence(self, error: ApiError) -> None:
         """Raise if nothing responds any more."""
@@ -123,14 +125,27 @@ class Liveness:
 
     def _probe(self) -> ApiError | None:
         """Send a probe in this thread: it must not wait for the requests that are queued."""
+        accepted = self._accepted
         for tries in itertools.count(1):
             outcome = self._send(self._probe_url)
-            if not isinstance(outcome, TransientError) or not self._retries.allows_retry(
-                tries, outcome
+            problem = outcome if isinstance(outcome, ApiError) else _no_accounts(outcome)
+            if not isinstance(problem, TransientError) or not self._retries.allows_retry(
+                tries, problem
             ):
                 break
-            sleep(self._retries.wait_before_retry(_PROBE_PATH, tries, outcome))
-        return outcome if isinstance(outcome, ApiError) else None
+            sleep(self._retries.wait_before_retry(_PROBE_PATH, tries, problem))
+        if problem is not None:
+            self._accepted = accepted
+        return problem
+
+
+def _no_accounts(body: bytes) -> TransientError | None:
+    """Return what is wrong with the probe's body: a login page is no proof."""
+    try:
+        hal.embedded(hal.decode(body), "accounts")
+    except UnreadableBodyError as error:
+        return TransientError(f"HTTP 200 with {error}", status=200)
+    return None
 
 
 def _token_rejected(refusal: UnauthorizedError) -> TokenRejectedError:

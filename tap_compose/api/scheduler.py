@@ -292,10 +292,10 @@ class RequestScheduler:
 
     def _send_next(self) -> bool:
         """Wait for a request and send it; a function, so that an idle worker holds no body."""
-        pending = self._take()
-        if pending is None:
-            return False
         try:
+            pending = self._take()
+            if pending is None:
+                return False
             outcome = self._send(pending.url)
             self._finish(pending, outcome)
         except Exception as bug:  # noqa: BLE001  # raised again in wait()
