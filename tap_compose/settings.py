@@ -265,6 +265,8 @@ def _url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
+        if "[" in parts.netloc:  # Python 3.10 takes anything between the brackets
+            ipaddress.IPv6Address(host)
     except ValueError:
         host = ""
     if not (_is_host(host) and parts.scheme in {"http", "https"} and _is_uri(url)):

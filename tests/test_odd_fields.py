@@ -63,7 +63,7 @@ def _warnings(output: Output) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in output.stderr.splitlines():
         _time, level, logger, message = line.split(" | ", 3)
-        if level.strip() == "WARNING":
+        if level.strip() == "WARNING" and "SingerSDKPythonEOLWarning" not in message:
             found.setdefault(logger.strip().rpartition(".")[2], []).append(message)
     return found
 
