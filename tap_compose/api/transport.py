@@ -173,6 +173,7 @@ class RequestsTransport:
         """Close the connections: those in use once their responses are read."""
         if not isinstance(self._pool, EnvironmentProblemError):
             self._pool.close()
+        self._watchdog.close()
 
     def _exchange(
         self, pool: HTTPConnectionPool, url: str, exchange: Exchange, timeout: float

@@ -100,6 +100,11 @@ class Watchdog:
         with self._changed:
             self._watched.discard(deadline)
 
+    def close(self) -> None:
+        """End the thread now if nothing is watched, instead of at the time it waits for."""
+        with self._changed:
+            self._changed.notify()
+
     def _start(self) -> None:
         # Not threading.Thread: if a signal handler raises within its start(), the thread dies
         # with a traceback on stderr.
