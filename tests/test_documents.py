@@ -128,7 +128,11 @@ def test_the_definition_for_meltanohub_has_its_form() -> None:
 
 
 def test_files_hold_what_they_take_from_the_code() -> None:
-    stale = [name for name, text in documents.files().items() if (ROOT / name).read_text() != text]
+    files = documents.files()
+    # The two versions of singer-sdk print the members of a catalog entry in different orders.
+    catalog = json.loads(files.pop("catalog.example.json"))
+    assert json.loads((ROOT / "catalog.example.json").read_text()) == catalog, "run make docs"
+    stale = [name for name, text in files.items() if (ROOT / name).read_text() != text]
     assert stale == [], "run make docs"
 
 
