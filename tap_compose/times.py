@@ -17,12 +17,15 @@ FIRST_TIME = "0001-01-01T00:00:00.000Z"
 """The first time that Python knows."""
 
 # The canonical spelling and no other; 29 February alone needs a calendar.
-is_canonical = re.compile(
+_is_canonical = re.compile(
     r"(?!0000)\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
     r"|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
     r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z",
     re.ASCII,
 ).fullmatch
+
+_OFFSETS = {f"{hours:+03}:00": timedelta(hours=hours) for hours in range(-14, 15)}
+"""The offsets of whole hours."""
 
 _parts_of = re.compile(
     r"(?P<year>\d{4,9})-(?P<month>\d\d)-(?P<day>\d\d)"
@@ -53,22 +56,22 @@ def canonical_time(text: str) -> str:
     # own: there may be millions of them.
     length = len(text)
     if length == len("2016-12-16T15:00:14.922Z"):
-        if is_canonical(text):
+        if _is_canonical(text):
             return text
     elif length == len("2017-08-30T12:46:29Z"):
         padded = f"{text[:-1]}.000{text[-1]}"
-        if is_canonical(padded):
+        if _is_canonical(padded):
             return padded
     elif (
         length == len("2017-01-05T15:23:46.853-05:00")
-        and text.endswith(":00")
-        and text[23] in "+-"
-        and text[24:26].isdecimal()
-        and is_canonical(f"{text[:23]}Z")
+        and (offset := _OFFSETS.get(text[23:])) is not None
+        and _is_canonical(f"{text[:23]}Z")
     ):
-        hour = int(text[11:13]) - int(text[23:26])
-        if 0 <= hour < 24:  # noqa: PLR2004
-            return f"{text[:11]}{hour:02}{text[13:23]}Z"
+        try:
+            utc = datetime.fromisoformat(text[:23]) - offset
+        except OverflowError:
+            return _spelled_out(text)
+        return f"{utc.isoformat(timespec='milliseconds')}Z"
     return _spelled_out(text)
 
 

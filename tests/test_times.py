@@ -30,6 +30,10 @@ from tap_compose.times import FIRST_TIME, LAST_TIME, canonical_time, moved, time
         ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
         ("12017-01-01T00:00:00Z", LAST_TIME),
         ("9999-12-31T23:59:59-05:00", LAST_TIME),
+        ("9999-12-31T23:59:59.999-05:00", LAST_TIME),
+        ("2016-12-31T23:59:59.999-05:00", "2017-01-01T04:59:59.999Z"),
+        ("2017-01-01T00:00:00.000+14:00", "2016-12-31T10:00:00.000Z"),
+        ("2017-01-05T15:23:46.853-05:30", "2017-01-05T20:53:46.853Z"),
     ],
 )
 def test_spellings(text: str, canonical: str) -> None:
@@ -47,6 +51,9 @@ def test_spellings(text: str, canonical: str) -> None:
         "2017-01-05T25:00:00Z",
         "0000-01-01T00:00:00.000Z",
         "0001-01-01T00:00:00+01:00",
+        "0001-01-01T00:00:00.000+01:00",
+        "2017-02-29T00:00:00.000-05:00",
+        "2017-01-05T15:23:46.853 05:00",
         "2017-01-05T15:23:46.853Zulu",
         "٢٠١٧-01-05",
     ],
@@ -68,6 +75,7 @@ def test_any_time_keeps_its_instant_to_the_millisecond(moment: datetime) -> None
     text = canonical_time(moment.isoformat())
     assert len(text) == 24
     assert text == time_text(moment) == canonical_time(text)
+    assert text == canonical_time(moment.isoformat(timespec="milliseconds"))
     assert timedelta() <= moment - time_value(text) < timedelta(milliseconds=1)
 
 

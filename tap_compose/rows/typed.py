@@ -8,13 +8,14 @@ out is the same.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from tap_compose.rows.conversion import double
-from tap_compose.times import canonical_time, is_canonical
+from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,13 @@ _MOST_UNEXPECTED = 3
 """After so many unexpected bodies in a row the stream is left to ``RowBuilder`` for good."""
 
 _INTEGER = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_KEY = Annotated[str, msgspec.Meta(min_length=1)]
+
+_LINKS = "_links"
+_EMBEDDED = "_embedded"
+
+# JSON has no cycles. Looking for some took 40 % of the time of decoding 100,000 rows.
+_struct = partial(msgspec.defstruct, kw_only=True, gc=False)
 
 
 class TypedRow(msgspec.Struct):
@@ -59,23 +67,23 @@ class TypedReader:
         has_parts: bool = False,
     ) -> None:
         columns = schema["properties"]
-        fields: list[tuple[str, Any, Any]] = [
-            (name, _type_of(column) | None, None) for name, column in columns.items()
+        fields: list[Any] = [
+            (name, _KEY) if name in keys else (name, _type_of(column) | None, None)
+            for name, column in columns.items()
         ]
-        fields.append(("_links", msgspec.Raw | UnsetType, UNSET))
+        fields.append((_LINKS, msgspec.Raw | UnsetType, UNSET))
         if has_parts and envelope is not None:
-            inside = msgspec.defstruct("Inside", [(envelope, list[msgspec.Raw], [])])
-            fields.append(("_embedded", inside | UnsetType, UNSET))
-        row = msgspec.defstruct("Row", fields, bases=(TypedRow,), forbid_unknown_fields=True)
+            inside = _struct("Inside", [(envelope, list[msgspec.Raw], [])])
+            fields.append((_EMBEDDED, inside | UnsetType, UNSET))
+        row = _struct("Row", fields, bases=(TypedRow,), forbid_unknown_fields=True)
         body: Any = row
         if envelope is not None:
-            entries = msgspec.defstruct("Embedded", [(envelope, list[row])])  # type: ignore[valid-type]
-            body = msgspec.defstruct("Body", [("_embedded", entries)])
+            entries = _struct("Embedded", [(envelope, list[row])])  # type: ignore[valid-type]
+            body = _struct("Body", [(_EMBEDDED, entries)])
             self._decode_part = msgspec.json.Decoder(row, float_hook=double).decode
         self._decode = msgspec.json.Decoder(body, float_hook=double).decode
         self._envelope = envelope
         self._times = [name for name in columns if columns[name].get("format") == "date-time"]
-        self._keys = keys
         self._unexpected = 0
 
     def read(self, body: bytes) -> list[TypedRow]:
@@ -95,7 +103,9 @@ class TypedReader:
         try:
             content = self._decode(body)
             rows: list[TypedRow] = (
-                [content] if self._envelope is None else getattr(content._embedded, self._envelope)  # noqa: SLF001
+                [content]
+                if self._envelope is None
+                else getattr(getattr(content, _EMBEDDED), self._envelope)
             )
             self._check(rows)
         except (ValueError, ArithmeticError, RecursionError):
@@ -116,9 +126,9 @@ class TypedReader:
         Raises:
             UnexpectedShapeError: If something about them is unexpected.
         """
-        inside = row["_embedded"]
-        row["_embedded"] = UNSET
-        raw = getattr(inside, str(self._envelope)) if inside is not UNSET else None
+        inside = getattr(row, _EMBEDDED)
+        setattr(row, _EMBEDDED, UNSET)
+        raw = getattr(inside, str(self._envelope), None)
         if not raw:
             return []
         try:
@@ -129,17 +139,13 @@ class TypedReader:
         return parts
 
     def _check(self, rows: list[TypedRow]) -> None:
-        for name in self._keys:
-            for row in rows:
-                if not row[name]:
-                    raise ValueError(name)
         for name in self._times:
             for row in rows:
-                value = row[name]
-                if value is not None and not is_canonical(value):
-                    row[name] = canonical_time(value)
+                value = getattr(row, name)
+                if value is not None:
+                    setattr(row, name, canonical_time(value))
         for row in rows:
-            row["_links"] = UNSET
+            setattr(row, _LINKS, UNSET)
 
 
 def _type_of(schema: dict[str, Any]) -> Any:
@@ -151,6 +157,6 @@ def _type_of(schema: dict[str, Any]) -> Any:
             return dict[str, Any]
         members = schema["properties"].items()
         fields = [(name, _type_of(each) | None, None) for name, each in members]
-        return msgspec.defstruct("Part", fields, forbid_unknown_fields=True)
+        return _struct("Part", fields, forbid_unknown_fields=True)
     kinds: dict[str, Any] = {"integer": _INTEGER, "boolean": bool, "string": str}
     return next(kinds[each] for each in types if each in kinds)
