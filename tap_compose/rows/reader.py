@@ -7,6 +7,7 @@ documented is reported once. Nothing is dropped silently.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tap_compose.api import hal
@@ -123,7 +124,7 @@ class RowReader:
     ) -> RowBatch:
         rows = reader.read(body)
         for name in self._layout.injected_columns:
-            _check_owner(name, {row[name] for row in rows}, injected)
+            _check_owner(name, {getattr(row, name) for row in rows}, injected)
         column = self._layout.parent_column
         if column is not None:
 
@@ -133,7 +134,7 @@ class RowReader:
             rows = _with_parts(rows, reader.parts_of, adopt)
         for name, value in injected.items():
             for row in rows:
-                row[name] = value
+                setattr(row, name, value)
         return RowBatch(list(rows), len(rows))
 
     def _objects(self, body: bytes, injected: Mapping[str, Any]) -> list[Any]:
@@ -229,7 +230,7 @@ class RowBuilder:
         return None
 
 
-def unique_rows(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
+def unique_rows(rows: list[Row], keys: Sequence[str]) -> list[Row]:
     """Keep the first row of each key.
 
     Args:
@@ -239,11 +240,12 @@ def unique_rows(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
     Returns:
         The rows, in their order.
     """
+    keys_of_rows = list(map(itemgetter(*keys), rows))
+    if len(set(keys_of_rows)) == len(rows):
+        return rows
     found: dict[Any, Row] = {}
-    for row in rows:
-        found.setdefault(
-            row[keys[0]] if len(keys) == 1 else tuple([row[name] for name in keys]), row
-        )
+    for key, row in zip(keys_of_rows, rows, strict=True):
+        found.setdefault(key, row)
     return list(found.values())
 
 
@@ -278,12 +280,16 @@ def _with_parts(
 ) -> list[Any]:
     """Put the parts of each object behind it, at any depth."""
     flat: list[Any] = []
-    pending = objects[::-1]
+    pending = [iter(objects)]
     while pending:
-        each = pending.pop()
-        flat.append(each)
-        parts = parts_of(each)
-        for part in parts:
-            adopt(part, each)
-        pending += parts[::-1]
+        for each in pending[-1]:
+            flat.append(each)
+            parts = parts_of(each)
+            if parts:
+                for part in parts:
+                    adopt(part, each)
+                pending.append(iter(parts))
+                break
+        else:
+            pending.pop()
     return flat

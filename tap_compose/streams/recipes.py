@@ -14,7 +14,7 @@ from tap_compose.streams.bookmarks import DeploymentBookmarks, resume_time
 from tap_compose.streams.columns import DEPLOYMENT_ID, integer, key, schema, text, time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from tap_compose.rows.reader import Row, RowBatch
 
@@ -93,7 +93,7 @@ class DeploymentRecipes(DeploymentStream):
         return resume_time(bookmark, self.run.settings.lookback_seconds, start_date)
 
 
-def latest_copies(rows: Iterable[Row]) -> list[Row]:
+def latest_copies(rows: list[Row]) -> list[Row]:
     """Keep the latest copy of each recipe; what is known of its parent stays.
 
     Args:
@@ -102,6 +102,8 @@ def latest_copies(rows: Iterable[Row]) -> list[Row]:
     Returns:
         One row for each id, in the order of their first copies.
     """
+    if len({row["id"] for row in rows}) == len(rows):
+        return rows
     found: dict[str, Row] = {}
     for row in rows:
         other = found.get(row["id"])
