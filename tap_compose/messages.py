@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from singer_sdk.contrib.msgspec import enc_hook
 from singer_sdk.singerlib import Message, StateMessage
 from singer_sdk.singerlib.encoding import GenericSingerWriter
@@ -15,12 +16,19 @@ from typing_extensions import override
 from tap_compose.report import StopRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from datetime import datetime
 
 _BLOCK = 1 << 16
 
-_encode = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number").encode
+_encoder = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number")
+
+
+class _RecordMessage(msgspec.Struct, tag_field="type", tag="RECORD", gc=False):
+    stream: str
+    record: Any
+    version: int | UnsetType
+    time_extracted: datetime
 
 
 class MessageWriter(GenericSingerWriter[bytes, Message]):
@@ -31,7 +39,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
     """
 
     def __init__(self) -> None:
-        self._lines: list[bytes] = []
+        self._waiting: list[bytes] = []
         self._size = 0
         self.is_busy = False
         self._stop: StopRun | None = None
@@ -49,7 +57,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
 
     @override
     def serialize_message(self, message: Message) -> bytes:
-        return _encode(message.to_dict())
+        return _encoder.encode(message.to_dict())
 
     @override
     def write_message(self, message: Message) -> None:
@@ -66,8 +74,29 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         Raises:
             StopRun: If stdout takes nothing any more.
         """
-        self._lines.append(line)
-        self._size += len(line)
+        self._write(line + b"\n")
+
+    def write_records(
+        self, stream: str, rows: Sequence[Any], extracted: datetime, version: int | None
+    ) -> None:
+        """Write a RECORD message for each row, all of them serialized in one step.
+
+        Args:
+            stream: The stream's name.
+            rows: The rows, which may be anything that msgspec writes as an object.
+            extracted: When the response with the rows was read.
+            version: The version of the table, if ACTIVATE_VERSION is wanted.
+
+        Raises:
+            StopRun: If stdout takes nothing any more.
+        """
+        shown = UNSET if version is None else version
+        messages = [_RecordMessage(stream, row, shown, extracted) for row in rows]
+        self._write(_encoder.encode_lines(messages))
+
+    def _write(self, lines: bytes) -> None:
+        self._waiting.append(lines)
+        self._size += len(lines)
         if self._size > _BLOCK:
             self.flush()
 
@@ -77,12 +106,11 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         Raises:
             StopRun: If stdout takes nothing any more, or ``stop`` was called.
         """
-        if not self._lines:
+        if not self._waiting:
             return
         self.is_busy = True
-        self._lines.append(b"")
-        block = b"\n".join(self._lines)
-        self._lines, self._size = [], 0
+        block = b"".join(self._waiting)
+        self._waiting, self._size = [], 0
         try:
             rest = memoryview(block)
             while rest:  # where Python does not buffer stdout, a signal cuts a write short
@@ -107,27 +135,3 @@ def stdout_failed(error: OSError) -> StopRun:
     if isinstance(error, BrokenPipeError):
         return StopRun("the target has stopped reading: see its own messages")
     return StopRun(f"stdout cannot be written: {error.strerror}")
-
-
-def record_lines(stream: str, version: int | None, extracted: datetime) -> Callable[[Any], bytes]:
-    """Return what serializes the RECORD messages of one response.
-
-    All that they have in common is serialized once.
-
-    Args:
-        stream: The stream's name.
-        version: The version of the table, if ACTIVATE_VERSION is wanted.
-        extracted: When the response was read.
-
-    Returns:
-        A function from a row, which may be anything that msgspec writes as an object, to the
-        line without its line break.
-    """
-    head = b'{"type":"RECORD","stream":%s,"record":' % _encode(stream)
-    fields = {} if version is None else {"version": version}
-    tail = b"," + _encode({**fields, "time_extracted": extracted})[1:]
-
-    def line(row: Any) -> bytes:
-        return b"%s%s%s" % (head, _encode(row), tail)
-
-    return line
