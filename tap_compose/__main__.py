@@ -5,6 +5,7 @@ What has to be in place before the tap is imported, which takes about a second, 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -20,8 +21,11 @@ def main() -> None:
     if sys.stderr is None:  # closed: without this the next open file would become stderr
         sys.stderr = os.fdopen(_devnull_as(2), "w")
     try:
+        gc.disable()  # what is imported is never garbage (docs/architecture.md, Writing rows)
         from tap_compose.tap import main as run_command  # noqa: PLC0415  # signals come meanwhile
 
+        gc.freeze()
+        gc.enable()
         run_command()
     finally:
         _exit_on_signals()  # what a later one raised would end in a traceback
