@@ -62,7 +62,7 @@ class FakeTransport:
         self._responses = responses
         self._lock = threading.Lock()
 
-    def get(self, url: str, timeout: float) -> Response:
+    def get(self, url: str, timeout: float, _receive: object = None) -> Response:
         assert timeout == 5
         path = url.removeprefix(URL)
         with self._lock:
