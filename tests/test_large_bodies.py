@@ -158,6 +158,8 @@ def test_a_body_that_finds_no_room_is_sent_again_and_one_waited_for_is_not() -> 
         requests = _requests(20, estimate=1000)
         for each in requests:
             scheduler.submit(each)
+        _until(lambda: len(sent) == 20 and scheduler.waiting_for == "")
+        assert 0 < _count_done(requests) < 20
         _read_all(scheduler, requests)
         assert [each.tries for each in requests] == [1] * 20
         assert scheduler.requests_sent == len(sent) > 20
