@@ -31,6 +31,7 @@ from tap_compose.connection_test import table, try_streams
 from tap_compose.failures import unexpected
 from tap_compose.inputs import checked_state, read_catalog, read_config, read_state
 from tap_compose.logs import hide, print_lines, protect_handlers
+from tap_compose.memory import return_large_blocks
 from tap_compose.messages import MessageWriter, stdout_failed
 from tap_compose.report import Report, StopRun
 from tap_compose.run import Run
@@ -318,6 +319,7 @@ def main() -> None:
         TapCompose._exit_with("stdout is closed: there is nothing to write the messages to")  # noqa: SLF001
     if sys.platform != "win32":  # whoever starts us may have left it otherwise
         os.set_blocking(sys.stdout.fileno(), True)
+    return_large_blocks()
     try:
         _run_command()
     except StopRun as stop:

@@ -57,7 +57,7 @@ class _OneBody:
         self._is_list = stream == "deployments"
         self._body = body
 
-    def get(self, url: str, timeout: float) -> Response:
+    def get(self, url: str, timeout: float, _receive: object = None) -> Response:
         del timeout
         path = urlsplit(url).path
         if path == "/accounts" and b"accounts" not in self._body:

@@ -112,7 +112,7 @@ class _LittleMemory:
     def __init__(self) -> None:
         self.failures = {"/large": 99, "/later": 1}
 
-    def get(self, url: str, timeout: float) -> Response:
+    def get(self, url: str, timeout: float, _receive: object = None) -> Response:
         assert timeout <= 60
         path = url.removeprefix("https://api.example")
         self.failures[path] = self.failures.get(path, 0) - 1

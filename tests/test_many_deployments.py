@@ -34,7 +34,7 @@ class _OneList:
         entries = [{"id": each} for each in ids]
         self._body = json.dumps({"_embedded": {"deployments": entries}}).encode()
 
-    def get(self, _url: str, _timeout: float) -> Response:
+    def get(self, _url: str, _timeout: float, _receive: object = None) -> Response:
         return Response(200, {}, self._body)
 
     def renew_connections(self) -> None:

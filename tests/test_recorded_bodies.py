@@ -257,7 +257,7 @@ class Recorded:
     def __init__(self, **changed: Any) -> None:
         self._bodies = {**BODIES, **changed}
 
-    def get(self, url: str, timeout: float) -> Response:
+    def get(self, url: str, timeout: float, _receive: object = None) -> Response:
         del timeout
         parts = urlsplit(url)
         body = self._bodies[parts.path.removeprefix("/2016-07")]

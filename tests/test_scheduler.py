@@ -433,6 +433,7 @@ def test_an_idle_worker_holds_no_body() -> None:
         pending = _pending("/teams")
         scheduler.submit(pending)
         scheduler.wait(pending)
+        scheduler.release(pending)
         del pending
         _until(lambda: dropped == [5])
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from urllib3 import BaseHTTPResponse
 
     from tap_compose.api.watchdog import Deadline
@@ -32,12 +34,15 @@ class LargeBodyError(BodyError):
     """A body that is larger than ``LARGEST_BODY``."""
 
 
-def read_body(response: BaseHTTPResponse, deadline: Deadline) -> bytes:
+def read_body(
+    response: BaseHTTPResponse, deadline: Deadline, receive: Callable[[int], None]
+) -> bytes:
     """Read and unpack a body.
 
     Args:
         response: A response of which only the headers were read.
         deadline: When to give up.
+        receive: Takes the size of the body so far; may raise to give up.
 
     Returns:
         The body; if the status is not 200, possibly only its beginning.
@@ -47,11 +52,11 @@ def read_body(response: BaseHTTPResponse, deadline: Deadline) -> bytes:
         TimeoutError: If the deadline has passed.
     """
     if response.status == HTTPStatus.OK:
-        packed = _Buffer(deadline, LARGEST_BODY)
+        packed = _Buffer(deadline, LARGEST_BODY, receive)
         while chunk := response.read1(_CHUNK, decode_content=False):
             packed.add(chunk)
         return _unpacked(packed, response.headers.get("Content-Encoding"))
-    packed = _Buffer(deadline, 2 * _LONGEST_ERROR_BODY)
+    packed = _Buffer(deadline, 2 * _LONGEST_ERROR_BODY, receive)
     while chunk := response.read1(_LONGEST_ERROR_BODY, decode_content=False):
         packed.add(chunk)
         if packed.tell() >= _LONGEST_ERROR_BODY:
@@ -68,9 +73,10 @@ def read_body(response: BaseHTTPResponse, deadline: Deadline) -> bytes:
 class _Buffer(BytesIO):
     """What has arrived; its ``getvalue`` takes no further memory."""
 
-    def __init__(self, deadline: Deadline, most: int) -> None:
+    def __init__(self, deadline: Deadline, most: int, receive: Callable[[int], None]) -> None:
         super().__init__()
         self.deadline = deadline
+        self.receive = receive
         self._most = most
 
     def add(self, chunk: bytes) -> None:
@@ -79,6 +85,7 @@ class _Buffer(BytesIO):
         if self.tell() + len(chunk) > self._most:
             raise LargeBodyError(f"larger than {self._most >> 20} MiB")
         self.write(chunk)
+        self.receive(self.tell())
 
     @override
     def read(self, size: int | None = -1) -> bytes:
@@ -101,7 +108,7 @@ def _unpacked(packed: _Buffer, packing: str | None) -> bytes:
             return body
         del unpacker, body
         packed.seek(0)
-        unpacked = _Buffer(packed.deadline, LARGEST_BODY)
+        unpacked = _Buffer(packed.deadline, LARGEST_BODY, packed.receive)
         with gzip.GzipFile(fileobj=packed) as members:
             while chunk := members.read(_CHUNK):
                 unpacked.add(chunk)

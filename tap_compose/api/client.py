@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from typing_extensions import override
 
+from tap_compose.api.budget import BodySizes
 from tap_compose.api.errors import (
     ApiError,
     RejectedError,
@@ -129,7 +130,9 @@ class Client:
         started = monotonic()
         first_contact = self._liveness.first_contact
         try:
-            response = self._transport.get(url, first_contact.timeout(self._timeout))
+            response = self._transport.get(
+                url, first_contact.timeout(self._timeout), self._scheduler.receive
+            )
         except SetupError as problem:
             return UnreachableError(str(problem))
         except TooLargeError as problem:
@@ -161,10 +164,11 @@ class _Results(Generic[T]):
         self.requests = 0
         self.retries = 0
         self._fetcher = fetcher
+        self._sizes = BodySizes()
         self._outstanding: list[tuple[Request[T], Fetch]] = []
 
     def _send(self, request: Request[T]) -> None:
-        self._outstanding.append((request, self._fetcher.send(request)))
+        self._outstanding.append((request, self._fetcher.send(request, self._sizes)))
 
     def _read(self, place: int) -> tuple[Request[T], T | ApiError] | None:
         """Read a request that is done; None if it had to be sent again."""
@@ -176,6 +180,12 @@ class _Results(Generic[T]):
             self.retries += fetch.tries - max(fetch.tries_counted, 1)
             fetch.tries_counted = fetch.tries
         return result
+
+    def close(self) -> None:
+        """Cancel what is outstanding."""
+        for _, fetch in self._outstanding:
+            self._fetcher.cancel(fetch)
+        self._outstanding.clear()
 
 
 class Responses(_Results[T], Iterator[tuple[Request[T], "T | ApiError"]]):
@@ -287,9 +297,3 @@ class CompletedRequests(_Results[T]):
             if result is not None:
                 return result
         raise IndexError("no request is outstanding")
-
-    def close(self) -> None:
-        """Cancel what is outstanding."""
-        for _, fetch in self._outstanding:
-            self._fetcher.cancel(fetch)
-        self._outstanding.clear()

@@ -12,6 +12,7 @@ from tap_compose.api.scheduler import PendingRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from tap_compose.api.budget import BodySizes
     from tap_compose.api.liveness import Liveness
     from tap_compose.api.scheduler import RequestScheduler
     from tap_compose.api.transport import Transport
@@ -77,13 +78,13 @@ class Fetcher:
         self._liveness = liveness
         self._shared: dict[str, Fetch] = {}
 
-    def send(self, request: Request[Any]) -> Fetch:
+    def send(self, request: Request[Any], sizes: BodySizes) -> Fetch:
         """Send a request, unless its body is there or on its way for another reader."""
         query = f"?{urlencode(request.params)}" if request.params else ""
         url = f"{self._base_url}{request.path}{query}"
         fetch = self._shared.get(url)
         if fetch is None:
-            fetch = Fetch(url, request.path, readers=request.readers)
+            fetch = Fetch(url, request.path, sizes, readers=request.readers)
             if request.readers > 1:
                 self._shared[url] = fetch
             self._scheduler.submit(fetch)
@@ -110,6 +111,7 @@ class Fetcher:
                 result = _unreadable(fetch, error)
                 if self._scheduler.retry(fetch, result):
                     return None
+            self._scheduler.release(fetch)
         self._release(fetch)
         return request, result
 

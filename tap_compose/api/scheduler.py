@@ -11,20 +11,25 @@ import heapq
 import itertools
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from tap_compose.api.budget import BodySizes, ByteBudget, NoRoomError
 from tap_compose.api.errors import RunEndingError, TransientError
 from tap_compose.api.pacing import AdaptiveLimit, RetryPolicy
 from tap_compose.api.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from tap_compose.api.errors import ApiError
+
+
+_FIRST = -1.0
+"""When a request is due that goes before all others."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class PendingRequest:
     Attributes:
         url: The whole URL.
         path: Its path, as logs name it.
+        sizes: Estimates the size of its body; shared by requests whose bodies are alike.
         state: Where it is in its life.
         outcome: The body, or why there is none; only once it is done.
         tries: How often it was sent.
@@ -79,6 +85,7 @@ class PendingRequest:
 
     url: str
     path: str
+    sizes: BodySizes = field(default_factory=BodySizes)
     state: RequestState = RequestState.WAITING
     outcome: bytes | ApiError | None = None
     tries: int = 0
@@ -113,13 +120,28 @@ class _Queue:
             heapq.heappop(self._heap)
         return None
 
-    def pop(self) -> None:
-        heapq.heappop(self._heap)
+    def first_of(self, wanted: Container[PendingRequest]) -> tuple[float, PendingRequest] | None:
+        """Return the same for the first of certain requests."""
+        found = min((each for each in self._heap if each[2] in wanted), default=None)
+        return found and (found[0], found[2])
+
+    def remove(self, pending: PendingRequest) -> None:
+        if self._heap[0][2] is pending:
+            heapq.heappop(self._heap)
+        else:
+            self._heap = [each for each in self._heap if each[2] is not pending]
+            heapq.heapify(self._heap)
 
     def cancel_all(self) -> None:
         for _, _, pending in self._heap:
             pending.state = RequestState.CANCELLED
         self._heap.clear()
+
+
+class _Thread(threading.local):
+    """What a thread sends."""
+
+    pending: PendingRequest | None = None
 
 
 class RequestScheduler:
@@ -142,6 +164,8 @@ class RequestScheduler:
     ) -> None:
         self._send = send
         self._limit = AdaptiveLimit(max_concurrency)
+        self._budget = ByteBudget()
+        self._thread = _Thread()
         self._retries = RetryPolicy(max_retries, tuning.longest_backoff)
 
         # An RLock: where a signal handler raises while its thread holds it, close() still passes.
@@ -171,8 +195,8 @@ class RequestScheduler:
                 more = len(self._in_flight) - 1
                 others = f" and {more} more" if more else ""
                 return f"GET {oldest.path}{others}, for {now - oldest.started:.0f} s"
-            first = self._queue.first()
-            if first is None:
+            first = self._next()
+            if first is None:  # or the bodies that are there must be read before
                 return ""
             pause = self._limit.paused_until - now
             if pause > 0:
@@ -219,9 +243,6 @@ class RequestScheduler:
             RunEndingError: If another request has ended the run before one of them is done.
             Exception: Whatever a worker did not expect.
         """
-        if not self._workers.count:  # none could be started
-            while not (self._is_over or any(each.is_done for each in pending)):
-                self._send_next()
         # Not a Condition: with one, an exception that a signal handler raises in the wrong
         # microsecond is lost. And only who waits for a request is woken when it is done.
         wake: SimpleQueue[None] = SimpleQueue()
@@ -230,6 +251,11 @@ class RequestScheduler:
                 self._callers[wake] = pending
                 if self._is_over or any(each.is_done for each in pending):
                     wake.put(None)
+                elif self._queue:
+                    self._wake_worker.notify()  # there is always room for what is waited for
+            if not self._workers.count:  # none could be started
+                while not (self._is_over or any(each.is_done for each in pending)):
+                    self._send_next()
             with suppress(Empty):
                 wake.get(timeout=timeout)
         finally:
@@ -243,6 +269,37 @@ class RequestScheduler:
             raise RuntimeError("closed while a request was waited for")
         return False
 
+    def release(self, pending: PendingRequest) -> None:
+        """Count the body of a request no longer: it was read.
+
+        Args:
+            pending: A request that is done.
+        """
+        with self._lock:
+            self._budget.release(pending)
+            if self._queue and self._has_free_slot:
+                self._wake_worker.notify()
+
+    def receive(self, size: int) -> None:
+        """Count what this thread has received of a body.
+
+        Args:
+            size: Its bytes so far.
+
+        Raises:
+            NoRoomError: If there is no room for it; the request will be sent again, and this does
+                not count as one of its tries.
+        """
+        pending = self._thread.pending
+        if pending is None:  # a probe
+            return
+        with self._lock:
+            can_grow = self._budget.can_grow(pending, size)
+            if not can_grow and not self._is_awaited(pending):
+                pending.sizes.add(2 * size)
+                raise NoRoomError
+            self._budget.grow(pending, size)
+
     def cancel(self, pending: PendingRequest) -> None:
         """Forget a request; if it is in flight, its response is ignored.
 
@@ -250,6 +307,8 @@ class RequestScheduler:
             pending: The request.
         """
         with self._lock:
+            if pending.state is RequestState.DONE:
+                self.release(pending)
             pending.state = RequestState.CANCELLED
             pending.outcome = None
 
@@ -271,6 +330,7 @@ class RequestScheduler:
 
     def _enqueue(self, pending: PendingRequest, wait: float) -> None:
         with self._lock:
+            self._budget.release(pending)
             if self._is_closed or pending.state is RequestState.CANCELLED:
                 pending.state = RequestState.CANCELLED
                 return
@@ -296,7 +356,14 @@ class RequestScheduler:
             pending = self._take()
             if pending is None:
                 return False
-            outcome = self._send(pending.url)
+            self._thread.pending = pending
+            try:
+                outcome = self._send(pending.url)
+            except NoRoomError:
+                self._put_back(pending)
+                return True
+            finally:
+                self._thread.pending = None
             self._finish(pending, outcome)
         except Exception as bug:  # noqa: BLE001  # raised again in wait()
             with self._lock:
@@ -310,13 +377,14 @@ class RequestScheduler:
         with self._lock:
             while not self._is_over:
                 wait = None
-                first = self._queue.first()
+                first = self._next()
                 if first is not None and self._has_free_slot:
                     due, pending = first
                     now = monotonic()
                     wait = max(due, self._limit.paused_until) - now
                     if wait <= 0:
-                        self._queue.pop()
+                        self._queue.remove(pending)
+                        self._budget.hold(pending, pending.sizes.estimate)
                         pending.state = RequestState.IN_FLIGHT
                         pending.tries += 1
                         pending.started = now
@@ -328,15 +396,56 @@ class RequestScheduler:
                 self._wake_worker.wait(wait)
         return None
 
+    def _is_awaited(self, pending: PendingRequest) -> bool:
+        """Whether a caller waits for a request that is in flight, and for none sent before it."""
+        for awaited in self._callers.values():
+            if pending in awaited:
+                return pending is next(each for each in self._in_flight if each in awaited)
+        return False
+
+    def _put_back(self, pending: PendingRequest) -> None:
+        """Send a request again, before all others, when there is room for its body."""
+        with self._lock:
+            del self._in_flight[pending]
+            self._budget.release(pending)
+            pending.tries -= 1
+            if self._is_closed:
+                pending.state = RequestState.CANCELLED
+            if pending.state is not RequestState.CANCELLED:
+                pending.state = RequestState.WAITING
+                self._queue.push(_FIRST, pending)
+
+    def _next(self) -> tuple[float, PendingRequest] | None:
+        """Return when a request is due, and the request; None if there is no room for its body.
+
+        What a caller waits for never waits for room: the bodies that take it may be later ones,
+        which are only read afterwards.
+        """
+        first = self._queue.first()
+        if first is None or self._budget.has_room_for(first[1].sizes.estimate):
+            return first
+        for awaited in self._callers.values():
+            if not any(each.state is RequestState.IN_FLIGHT for each in awaited):
+                first = self._queue.first_of(awaited)
+                if first is not None:
+                    return first
+        return None
+
     def _finish(self, pending: PendingRequest, outcome: bytes | ApiError) -> None:
         """Take note of the outcome of a try."""
         with self._lock:
             pending.ended = monotonic()
             del self._in_flight[pending]
             self._limit.adapt(outcome, pending.started, pending.ended)
+            if isinstance(outcome, bytes):
+                pending.sizes.add(len(outcome))
+                self._budget.hold(pending, len(outcome))
+            else:
+                self._budget.release(pending)
             if self._is_closed:
                 pending.state = RequestState.CANCELLED
             if pending.state is RequestState.CANCELLED:
+                self._budget.release(pending)
                 return
             if not isinstance(outcome, TransientError) or not self._retries.allows_retry(
                 pending.tries, outcome

@@ -17,7 +17,7 @@ from tap_compose.api.environment import CORRECT_PROXY, Environment, EnvironmentP
 from tap_compose.api.watchdog import Deadline, Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from urllib3 import HTTPConnectionPool
 
@@ -89,15 +89,20 @@ class TooLargeError(TransportError):
     """The response is larger than any should be."""
 
 
+def _ignore(_size: int) -> None:
+    pass
+
+
 class Transport(Protocol):
     """Sends single GET requests, from any number of threads at once."""
 
-    def get(self, url: str, timeout: float) -> Response:
+    def get(self, url: str, timeout: float, receive: Callable[[int], None] = _ignore) -> Response:
         """Send a request and read the response completely.
 
         Args:
             url: The whole URL, percent-encoded.
             timeout: Seconds for the request as a whole.
+            receive: Takes the size of the body so far, again and again; may raise to give up.
 
         Returns:
             The response, whatever its status.
@@ -147,7 +152,7 @@ class RequestsTransport:
         except EnvironmentProblemError as problem:
             self._pool = problem
 
-    def get(self, url: str, timeout: float) -> Response:
+    def get(self, url: str, timeout: float, receive: Callable[[int], None] = _ignore) -> Response:
         """Send a request and read the response completely; see ``Transport``."""
         if isinstance(self._pool, EnvironmentProblemError):
             raise SetupError(str(self._pool))
@@ -156,12 +161,12 @@ class RequestsTransport:
         try:
             exchange = Exchange(deadline, self._reuse_since)
             try:
-                return self._exchange(self._pool, url, exchange, timeout)
+                return self._exchange(self._pool, url, exchange, timeout, receive)
             except BrokenConnectionError:
                 # The server has closed a connection that was idle: no sign of overload.
                 if not exchange.is_reused or exchange.has_begun:
                     raise
-            return self._exchange(self._pool, url, Exchange(deadline, NEVER), timeout)
+            return self._exchange(self._pool, url, Exchange(deadline, NEVER), timeout, receive)
         finally:
             self._watchdog.forget(deadline)
 
@@ -176,7 +181,12 @@ class RequestsTransport:
         self._watchdog.close()
 
     def _exchange(
-        self, pool: HTTPConnectionPool, url: str, exchange: Exchange, timeout: float
+        self,
+        pool: HTTPConnectionPool,
+        url: str,
+        exchange: Exchange,
+        timeout: float,
+        receive: Callable[[int], None],
     ) -> Response:
         deadline = exchange.deadline
         has_response = False
@@ -194,7 +204,7 @@ class RequestsTransport:
             )
             has_response = True
             try:
-                body = read_body(response, deadline)
+                body = read_body(response, deadline, receive)
             finally:
                 response.close()
             if deadline.has_passed:  # what was cut off can look like an end

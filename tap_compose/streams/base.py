@@ -184,6 +184,8 @@ class ComposeStream(SingerStream):
     @override
     def finish(self) -> None:
         self._reader.log_counts()
+        if self._responses is not None:
+            self._responses.close()
 
     def record_missing_list(self, error: ApiError) -> None:
         """Report that the list that the stream takes its ids from could not be read.
