@@ -89,9 +89,10 @@ def _check_bookmark(stream: str, bookmark: Any) -> None:
         raise SettingsError(f"the state of {stream} was not written by this tap") from None
     time = ""
     try:
-        for entry in (bookmark, *bookmark.get("partitions", [])):
-            time = entry.get("replication_key_value", "")
-            _ = time and canonical_time(time)
+        entries = (bookmark, *bookmark.get("partitions", []))
+        times = [each.get("replication_key_value", "") for each in entries]
+        for time in filter(None, [*times, *bookmark.get("unfinished", {}).values()]):
+            canonical_time(time)
     except ValueError:
         raise SettingsError(
             f"the state of {stream} holds a bookmark that is no time: {time[:40]!r}"
@@ -149,8 +150,14 @@ class _Partition(_Entry):
     context: Required[dict[str, str | int | float | bool | None]]
 
 
+class _Unfinished(TypedDict):
+    bookmark: str
+    read_until: str
+
+
 class _StreamState(_Entry, total=False):
     partitions: list[_Partition]
+    unfinished: _Unfinished
 
 
 _Selection = TypedDict(

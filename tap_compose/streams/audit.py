@@ -8,6 +8,7 @@ newest event to its oldest and written in ascending order, and after each the bo
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,11 +17,12 @@ from typing_extensions import override
 
 from tap_compose.api.client import Request
 from tap_compose.api.errors import ApiError
-from tap_compose.streams.audit_pages import PAGE, Page
-from tap_compose.streams.audit_windows import Plan, Window, WindowTuning
+from tap_compose.streams.audit_pages import PAGE, TOLERANCE, Page
+from tap_compose.streams.audit_windows import Plan, WindowTuning
 from tap_compose.streams.base import AccountStream
-from tap_compose.streams.bookmarks import Bookmark, resume_time
+from tap_compose.streams.bookmarks import Bookmark
 from tap_compose.streams.columns import free_form, key, schema, text, time
+from tap_compose.times import moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 
     from tap_compose.api.client import CompletedRequests
     from tap_compose.rows.reader import Row
+    from tap_compose.streams.audit_windows import Batch, Window
+
+_ROWS_AT_ONCE = 500
+"""Rows to be written before the responses are looked at again."""
 
 FIRST_EVENT = "2010-01-01T00:00:00.000Z"
 """No event is older: the service began in 2010."""
@@ -63,80 +69,90 @@ class AuditEvents(AccountStream):
     @override
     def fetch(self, context: Context | None) -> Iterator[list[Row]]:
         at_once = self.run.client.max_concurrency
-        plan = Plan(*self._time_range(), at_once=at_once, tuning=self.window_tuning)
+        start, end, since = self._time_range()
+        plan = Plan(start, end, since=since, at_once=at_once, tuning=self.window_tuning)
         responses: CompletedRequests[Page] = self.run.client.as_completed()
         while True:
-            while responses.has_room and (window := plan.next_window()) is not None:
-                responses.add(self._page_request(window))
-            done = plan.take()
-            if done is not None:
-                if done.error is not None:
-                    responses.close()
-                    self.record_failure(done.error)
-                    return
-                yield self.merge_copies(done.events())
-                self._move_bookmark(done)
-            elif len(responses):
+            self._exchange(plan, responses)
+            batch = plan.take()
+            if batch is None:
+                if not len(responses):
+                    break
                 self._receive(plan, responses)
-            else:
+            elif batch.error is not None:
+                responses.close()
+                self.record_failure(batch.error)
                 return
-            while responses.is_ready:
-                self._receive(plan, responses)
+            else:
+                for first in range(0, len(batch.events), _ROWS_AT_ONCE):
+                    yield batch.events[first : first + _ROWS_AT_ONCE]
+                    self._exchange(plan, responses)
+                self._move_bookmark(batch)
+        self._bookmark.finish()
+
+    def _exchange(self, plan: Plan, responses: CompletedRequests[Page]) -> None:
+        """Receive the pages that are there, and request further ones."""
+        while responses.is_ready:
+            self._receive(plan, responses)
+        while responses.has_room and (window := plan.next_window()) is not None:
+            responses.add(self._page_request(plan, window))
 
     def _receive(self, plan: Plan, responses: CompletedRequests[Page]) -> None:
-        """Wait for a page, and request the next one of its window if that is wanted."""
+        """Wait for a page."""
         request, result = responses.take()
         self.stats.requests, self.stats.retries = responses.requests, responses.retries
-        window: Window = request.context
-        if isinstance(result, ApiError):
-            window.error = result
-        elif not window.is_read:
-            responses.add(self._page_request(window))
-            return
-        plan.finish(window)
+        error = result if isinstance(result, ApiError) else None
+        plan.end_request(request.context, error)
 
-    def _time_range(self) -> tuple[str, str]:
-        """The time that this run fetches, from its first instant to the one after its last."""
+    def _time_range(self) -> tuple[str, str, str]:
+        """Return the time of the events that are wanted, and where reading begins."""
         settings = self.run.settings
         bookmark = None
         if self.replication_method == REPLICATION_INCREMENTAL:
             bookmark = self._bookmark.read(self.name, self.run.started, self.logger)
         start = settings.start_date or FIRST_EVENT
         end = min(settings.end_date or self.run.started, self.run.started)
-        if bookmark is None:
-            return start, end
-        if settings.end_date and settings.end_date < bookmark:
+        if bookmark is not None and settings.end_date and settings.end_date < bookmark:
             self.logger.warning(
                 "end_date %s is before the bookmark %s of %s: nothing is fetched",
                 settings.end_date,
                 bookmark,
                 self.name,
             )
-            return end, end
-        return resume_time(bookmark, settings.lookback_seconds, start), end
+            return end, end, end
+        if bookmark is not None:
+            resumed = self._bookmark.resume_time(settings.lookback_seconds) or start
+            if resumed > start:
+                return resumed, end, resumed
+        # An event may come later in the order than its time says.
+        return start, end, moved(start, -TOLERANCE)
 
     @property
     def _bookmark(self) -> Bookmark:
         return Bookmark(self.stream_state, self.replication_key)
 
-    def _move_bookmark(self, window: Window) -> None:
-        """Note in the state that everything up to a window's newest event is written."""
-        self.stats.reached = window.end
-        if self.replication_method != REPLICATION_INCREMENTAL or window.newest is None:
+    def _move_bookmark(self, batch: Batch) -> None:
+        """Note in the state that everything up to a time is written."""
+        self.stats.reached = batch.reached
+        if self.replication_method != REPLICATION_INCREMENTAL:
             return
-        if self._bookmark.move(window.newest):
+        # What happened just now may still arrive late.
+        latest = moved(self.run.started, -timedelta(seconds=self.run.settings.lookback_seconds))
+        has_moved = self._bookmark.move(batch.bookmark)
+        if self._bookmark.note_progress(min(batch.reached, latest)) or has_moved:
             self._tap.state_writer.write_state(self.tap_state)
 
-    def _page_request(self, window: Window) -> Request[Page]:
+    def _page_request(self, plan: Plan, window: Window) -> Request[Page]:
         """Return the request for the next page of a window."""
-        params = {**self.params, **window.paginator.query}
-        return Request(self.path, partial(self._read_into, window), params, context=window)
+        params = {**self.params, **window.paginator.next_query()}
+        return Request(self.path, partial(self._read_into, plan, window), params, context=window)
 
-    def _read_into(self, window: Window, body: bytes) -> Page:
+    def _read_into(self, plan: Plan, window: Window, body: bytes) -> Page:
         """Read a page and add it to its window."""
         batch = self._read({}, body)
-        page = Page(list(zip(_times_of(batch.rows), batch.rows, strict=True)), batch.entries)
-        window.add(page)
+        events = list(zip(_times_of(batch.rows), batch.rows, strict=True))
+        page = Page(events, batch.entries, len(body))
+        plan.add(window, page)
         self.report_dropped(batch.dropped)
         return page
 

@@ -37,25 +37,29 @@ class Page:
     Attributes:
         events: Each with its canonical time, in the order of the response.
         entries: How many entries the response has, events or not.
+        size: How many bytes its body has.
     """
 
     events: list[tuple[str, Row]]
     entries: int
+    size: int = 0
 
 
 @dataclass
-class PageLengths:
-    """What a run has learned of the length of pages.
+class ServerHabits:
+    """What a run has learned of how the server pages.
 
     Attributes:
         longest: The entries of its longest page. A page that is not shorter may have a next one,
             even if it is shorter than ``limit``, since a server may cap that.
         is_full: Whether a page of that length is known to be a full one: it had a next one, or
             as many entries as were asked for.
+        is_disordered: Whether events came out of the order of their times.
     """
 
     longest: int = 0
     is_full: bool = False
+    is_disordered: bool = False
 
 
 class _Step(Enum):
@@ -77,19 +81,19 @@ class Paginator:
     Args:
         start: The first instant, a canonical time.
         end: The instant after the last.
-        lengths: What the run knows of the length of pages.
+        habits: What the run knows of the server.
 
     Attributes:
-        lengths: What the run knows of the length of pages.
-        query: The query parameters of the next page.
+        habits: What the run knows of the server.
         lowest: The time of the oldest event so far; None if there is none.
         is_complete: Whether there is no next page.
     """
 
-    def __init__(self, start: str, end: str, lengths: PageLengths) -> None:
-        self._newer_than = moved(start, -TOLERANCE)
-        self._older_than = moved(end, TOLERANCE)
-        self.lengths = lengths
+    def __init__(self, start: str, end: str, habits: ServerHabits) -> None:
+        self._older_than = moved(end, _TICK)
+        self._newer_than = self._last_wanted = ""
+        self._requested_from = self._known_from = ""
+        self.habits = habits
         self._length = 0
         self._cursor: str | None = None
         self._cursor_before: str | None = None
@@ -100,7 +104,7 @@ class Paginator:
         self._stalled = 0
         self.lowest: str | None = None
         self.is_complete = False
-        self.query = self._query(self._older_than)
+        self.raise_start(start)
 
     @property
     def is_checking(self) -> bool:
@@ -112,26 +116,36 @@ class Paginator:
         """The latest time that an event may have which was not returned yet."""
         return self.lowest and moved(self.lowest, TOLERANCE)
 
-    def resume(self, start: str) -> Paginator:
-        """Go on with the next page for a span that begins elsewhere.
+    def raise_start(self, start: str) -> None:
+        """Read less far back.
 
         Args:
             start: The first instant, a canonical time.
-
-        Returns:
-            This.
         """
-        self._newer_than = moved(start, -TOLERANCE)
-        self.query["newer_than"] = self._newer_than
-        latest = self.latest_unseen or ""
-        self._seen = {each: at for each, at in self._seen.items() if at <= latest}
-        return self
+        # The bounds may be inclusive or exclusive.
+        self._newer_than = moved(start, -_TICK)
+        self._last_wanted = moved(start, -TOLERANCE)
+
+    def next_query(self) -> dict[str, str]:
+        """Return the query parameters of the next page."""
+        cursor, older_than, newer_than = self._cursor, self._older_than, self._newer_than
+        if self.is_checking:  # what is known must come again: with the same bound
+            newer_than = self._known_from
+        if self._step is _Step.REPEAT:
+            cursor = self._cursor_before
+        elif self._step is _Step.BY_TIME:
+            cursor, older_than = None, self._latest_to_check()
+        elif self._step is _Step.OLDER:
+            cursor, older_than = None, moved(self.lowest or older_than, -_TICK)
+        self._requested_from = newer_than
+        query = {"newer_than": newer_than, "older_than": older_than}
+        return query if cursor is None else {**query, "cursor": cursor}
 
     def read(self, page: Page) -> list[tuple[str, Row]]:
         """Take a page, and find out what to request next.
 
         Args:
-            page: The response to ``query``.
+            page: The response to ``next_query``.
 
         Returns:
             Its events that no page before it had.
@@ -143,11 +157,14 @@ class Paginator:
         times = [at for at, _ in page.events]
         ids = [row["id"] for _, row in page.events]
         unseen = self._unseen(page, ids)
+        latest = max(times, default="")
+        if latest > moved(self._older_than, TOLERANCE):
+            raise UnreadableBodyError(f"an event of {latest}, later than was requested")
         if self._step is _Step.REPEAT and page.entries and self._cursor not in ids:
             raise UnreadableBodyError("a page without an event that an earlier response held")
         if not page.entries:
             step = self._step_after_empty_page()
-        elif page.entries < self.lengths.longest:
+        elif page.entries < self.habits.longest:
             step = None
         else:
             step = _Step.NEXT if unseen else self._step_after_known_page()
@@ -156,15 +173,17 @@ class Paginator:
         self._note_length(page, has_unseen=bool(unseen))
         self._seen.update(zip(ids, times, strict=True))
         self.lowest = lowest
-        self.is_complete = step is None or (lowest is not None and lowest < self._newer_than)
+        self.is_complete = step is None or (lowest is not None and lowest < self._last_wanted)
         if step is not None:
             if unseen:
                 self._cursor, self._cursor_before = self._last_two(ids)
                 self._length = page.entries
+                self._known_from = self._requested_from
                 self._done.clear()
-                if self._cursor_before is not None and not self.lengths.is_full:
+                if self._cursor_before is not None and not self.habits.is_full:
                     step = _Step.REPEAT
-            self._go_on(step)
+            self._step = step
+            self._done.add(step)
         return unseen
 
     def _last_two(self, ids: list[str]) -> tuple[str, str | None]:
@@ -172,22 +191,9 @@ class Paginator:
         last = ids[-1]
         return last, next((each for each in reversed(ids) if each != last), self._cursor)
 
-    def _go_on(self, step: _Step) -> None:
-        """Choose the next request."""
-        self._step = step
-        self._done.add(step)
-        if step is _Step.NEXT:
-            self.query = self._query(self._older_than, self._cursor)
-        elif step is _Step.REPEAT:
-            self.query = self._query(self._older_than, self._cursor_before)
-        elif step is _Step.BY_TIME:
-            self.query = self._query(self._latest_to_check())
-        else:
-            self.query = self._query(moved(self.lowest or self._older_than, -_TICK))
-
     def _step_after_empty_page(self) -> _Step | None:
         """Return how to make sure that an empty page is the last one; None if it surely is."""
-        longest = self.lengths.longest
+        longest = self.habits.longest
         is_after_full = self._cursor is not None and self._length >= longest
         if self._step is _Step.OLDER or not is_after_full:
             return None
@@ -199,7 +205,7 @@ class Paginator:
             raise UnreadableBodyError("an empty page where an earlier response held events")
         if longest > 1:
             return _Step.REPEAT
-        return _Step.OLDER if self.lengths.is_full else None
+        return _Step.OLDER if self.habits.is_full else None
 
     def _step_after_known_page(self) -> _Step | None:
         """Return how to go on after a full page without new events; None if it is the last."""
@@ -213,16 +219,12 @@ class Paginator:
         return min(self.latest_unseen or self._older_than, self._older_than)
 
     def _note_length(self, page: Page, *, has_unseen: bool) -> None:
-        lengths = self.lengths
-        if page.entries > lengths.longest:
-            lengths.longest = min(page.entries, PAGE)
-            lengths.is_full = page.entries >= PAGE
-        elif has_unseen and self._cursor is not None and self._length == lengths.longest:
-            lengths.is_full = True
-
-    def _query(self, older_than: str, cursor: str | None = None) -> dict[str, str]:
-        query = {"newer_than": self._newer_than, "older_than": older_than}
-        return query if cursor is None else {**query, "cursor": cursor}
+        habits = self.habits
+        if page.entries > habits.longest:
+            habits.longest = min(page.entries, PAGE)
+            habits.is_full = page.entries >= PAGE
+        elif has_unseen and self._cursor is not None and self._length == habits.longest:
+            habits.is_full = True
 
     def _lowest_with(self, times: list[str]) -> str:
         """Return the time of the oldest event, those of a page included; check their order."""
@@ -230,6 +232,7 @@ class Paginator:
         lowest = None if self._step is _Step.BY_TIME else self.lowest
         if times == sorted(times, reverse=True) and times[0] <= (lowest or times[0]):
             return min(times[-1], self.lowest or times[-1])
+        self.habits.is_disordered = True
         lowest = lowest or times[0]
         latest = moved(lowest, TOLERANCE)
         for at in times:

@@ -1,225 +1,170 @@
-"""What of the audit log is fetched when: windows of time, planned without clock or network.
+"""What of the audit log is requested next: windows of time, planned without clock or network.
 
-Responses go in, the next windows and the finished ones come out.
+Nobody knows how the events are spread. So the first request is for the newest page of all, and
+what is older is cut into windows from its start: narrow ones first, each wider than the one
+before, until what they hold is known. A window is read from its newest event to its oldest, and
+cut again if it holds too much. The oldest one comes first, since only that can be written.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from tap_compose.streams.audit_pages import PageLengths, Paginator
+from tap_compose.streams.audit_pages import TOLERANCE, Paginator, ServerHabits
 from tap_compose.times import moved, time_text, time_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from tap_compose.api.errors import ApiError
     from tap_compose.rows.reader import Row
     from tap_compose.streams.audit_pages import Page
 
 _TICK = timedelta(milliseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _TIME = itemgetter(0)
 
 
 @dataclass(frozen=True)
 class WindowTuning:
-    """How wide windows are.
+    """How time is cut.
 
     Attributes:
-        probe_pages: So many pages tell how dense the events are before the time is cut.
-        most_pages: A window that is not through after so many pages is split.
-        usual_events: How many events a window is meant to hold.
-        narrowest: A narrower window costs more in overlap with its neighbours than it saves.
-        widest: A wider window is no better: there are no older events.
+        first_width: The most milliseconds that the first window spans.
+        growth: How many times wider a window is than the one before, of which nothing is known.
+        levels: How often the first part of a window grows until it is as wide as the window.
+        first_pages: How many pages the first windows are meant to hold. Later ones are meant to
+            hold as much as all before them.
+        most_pages: How many pages a window is meant to hold at most.
+        reach: How many windows are cut below known events; what is older is probed as a whole.
+        most_held: How many bytes of bodies may wait for older events, about.
     """
 
-    probe_pages: int = 2
-    most_pages: int = 20
-    usual_events: int = 1000
-    narrowest: timedelta = timedelta(seconds=30)
-    widest: timedelta = timedelta(days=366 * 20)
-
-    def bounded(self, width: timedelta) -> timedelta:
-        """Return the nearest width that a window may have."""
-        return min(max(width, self.narrowest), self.widest)
-
-
-@dataclass
-class Span:
-    """Time that is still to be cut into windows.
-
-    Attributes:
-        start: The first instant, a canonical time.
-        end: The instant after the last.
-        tuning: How wide windows are.
-        lengths: What is known of the length of pages.
-        width: How wide the next window should be; None for all of it.
-        is_probe: Whether that is a guess, not drawn from the events nearby: then the window is
-            split into narrower ones after a few pages.
-        paginator: What has read everything down to ``end`` already.
-        known: The known events that belong to the span, in the order of the responses.
-    """
-
-    start: str
-    end: str
-    tuning: WindowTuning
-    lengths: PageLengths
-    width: timedelta | None = None
-    is_probe: bool = True
-    paginator: Paginator | None = None
-    known: tuple[tuple[str, Row], ...] = ()
-
-    def cut(self, at_once: int) -> Window:
-        """Take the first window off the span, or all of it if what is left would be narrow.
-
-        Args:
-            at_once: How many windows can be fetched at once. Towards the end of the span they
-                get narrower, so that all of these are busy to the last.
-
-        Returns:
-            The window.
-        """
-        start, end, narrowest = time_value(self.start), time_value(self.end), self.tuning.narrowest
-        until = self.end
-        if self.width is not None:
-            width = max(min(self.width, (end - start) / at_once), self.width / 5, narrowest)
-            if end - start > width + narrowest:
-                until = time_text(start + width)
-        is_last = until == self.end
-        if is_last and self.paginator is not None:
-            paginator = self.paginator.resume(self.start)
-        else:
-            paginator = Paginator(self.start, until, self.lengths)
-        window = Window(
-            self.start,
-            until,
-            self.tuning,
-            paginator,
-            is_probe=self.is_probe,
-            known=self.known if is_last else (),
-        )
-        self.start = until
-        return window
-
-    def learn(self, window: Window) -> None:
-        """Choose the width of the next windows by what the one before them held."""
-        if self.width is None:
-            return
-        self.is_probe = not window.event_count
-        if self.is_probe:
-            self.width = min(2 * self.width, self.tuning.widest)
-        else:
-            factor = min(max(self.tuning.usual_events / window.event_count, 1 / 8), 8)
-            self.width = self.tuning.bounded(window.width * factor)
+    first_width: float = 60_000
+    growth: int = 16
+    levels: int = 4
+    first_pages: int = 1
+    most_pages: float = 20
+    reach: int = 16
+    most_held: int = 1 << 25
 
 
 class Window:
-    """The events of a span of time that is fetched page by page.
+    """The events from one time to another, read page by page from the newest to the oldest.
 
     Args:
         start: The first instant, a canonical time.
         end: The instant after the last.
-        tuning: How wide windows are.
-        paginator: Reads its pages.
-        is_probe: Whether its width is a guess: then it is split after a few pages, if it can be.
-        known: Events of the window that the paginator has read before.
+        habits: What the run knows of the server.
+        is_guess: Whether nothing was known of the density of its events when it was cut.
 
     Attributes:
-        is_read: Whether no further page is wanted.
-        is_finished: Whether no further page is to be fetched.
-        error: Why it could not be fetched.
+        reach: How many times further than usual windows are cut below its known events: more where
+            probes of what is older found events again and again.
+        paginator: Reads its pages.
+        events: What was read, each event with its time; empty again once it was taken.
+        count: How many events were read.
+        size: How many bytes the bodies had.
+        error: Why it could not be read.
+        is_in_flight: Whether a page is on its way.
     """
 
-    def __init__(
-        self,
-        start: str,
-        end: str,
-        tuning: WindowTuning,
-        paginator: Paginator,
-        *,
-        is_probe: bool,
-        known: Iterable[tuple[str, Row]] = (),
-    ) -> None:
+    def __init__(self, start: str, end: str, habits: ServerHabits, *, is_guess: bool) -> None:
         self.start = start
         self.end = end
-        self.width = time_value(end) - time_value(start)
-        self.paginator = paginator
-        self.is_probe = is_probe
-        self._tuning = tuning
-        self._pages = 0
-        self._events = list(known)
-        self.is_read = False
-        self.is_finished = False
+        self.is_guess = is_guess
+        self.reach = 1
+        self.paginator = Paginator(start, end, habits)
+        self.events: list[tuple[str, Row]] = []
+        self.count = 0
+        self.size = 0
         self.error: ApiError | None = None
-
-    @property
-    def event_count(self) -> int:
-        """How many events are known."""
-        return len(self._events)
+        self.is_in_flight = False
+        self._newest_gap = self._oldest_gap = 0.0  # milliseconds from one event to the next
 
     def add(self, page: Page) -> None:
-        """Take what a page holds of this window.
+        """Take a page.
 
         Raises:
             UnreadableBodyError: If it is not what its place in the order of pages promises.
         """
+        newer = self.paginator.lowest
         events = self.paginator.read(page)
-        self._pages += 1
-        self._events += [each for each in events if self.start <= each[0] < self.end]
-        most_pages = self._tuning.probe_pages if self.is_probe else self._tuning.most_pages
-        self.is_read = self.paginator.is_complete or (
-            self._pages >= most_pages and self._can_be_split()
-        )
-
-    def _can_be_split(self) -> bool:
-        lowest, latest = self.paginator.lowest, self.paginator.latest_unseen
-        return (
-            not self.paginator.is_checking
-            and lowest is not None
-            and latest is not None
-            and latest < (self.newest or "")
-            and time_value(lowest) - time_value(self.start) > self._tuning.narrowest
-        )
-
-    def split(self) -> Span | None:
-        """Shrink to what is known for certain, if the start was not reached.
-
-        Returns:
-            None if the window is complete; otherwise the span before it that is still to be
-            fetched. Events out of order may be missing near the oldest one, so those times
-            belong to it.
-        """
-        lowest, latest, newest = self.paginator.lowest, self.paginator.latest_unseen, self.newest
-        if self.paginator.is_complete or lowest is None or latest is None or newest is None:
-            return None
-        count = len(self._events)
-        start, self.start = self.start, moved(latest, _TICK)
-        known = [each for each in self._events if each[0] < self.start]
-        self._events = [each for each in self._events if each[0] >= self.start]
-        width = (time_value(newest) - time_value(lowest)) * (self._tuning.usual_events / count)
-        return Span(
-            start,
-            self.start,
-            self._tuning,
-            self.paginator.lengths,
-            self._tuning.bounded(width),
-            is_probe=False,
-            paginator=self.paginator,
-            known=tuple(known),
-        )
+        if events:
+            newer = newer or (events[0][0] if len(events) > 1 else self.end)
+            self._oldest_gap = max(_milliseconds(events[-1][0], newer), 1) / len(events)
+            self._newest_gap = self._newest_gap or self._oldest_gap
+        self.events += events
+        self.count += len(events)
+        self.size += page.size
 
     @property
-    def newest(self) -> str | None:
-        """The time of the newest event, None if there is none."""
-        return max(map(_TIME, self._events), default=None)
+    def is_finished(self) -> bool:
+        """Whether no further page is to be requested."""
+        return self.error is not None or (self.paginator.is_complete and not self.is_in_flight)
 
-    def events(self) -> list[Row]:
-        """Return the events, oldest first."""
-        newest_first = sorted(self._events, key=_TIME, reverse=True)
-        return [event for _, event in reversed(newest_first)]
+    @property
+    def is_unknown(self) -> bool:
+        """Whether there was no response yet."""
+        return not self.count and not self.is_finished
+
+    @property
+    def width(self) -> float:
+        """How many milliseconds it spans."""
+        return _milliseconds(self.start, self.end)
+
+    @property
+    def unread(self) -> float:
+        """How many milliseconds lie before its oldest known event."""
+        lowest = self.paginator.lowest
+        if lowest is None or self.paginator.is_complete or self.paginator.is_checking:
+            return 0
+        return max(_milliseconds(self.start, min(lowest, self.end)), 0)
+
+    @property
+    def gap(self) -> float:
+        """Milliseconds from one event to the next: near its end, or all over if that is known."""
+        return self.width / self.count if self.paginator.is_complete else self._newest_gap
+
+    @property
+    def gap_below(self) -> float:
+        """Milliseconds from one event to the next where it was read last."""
+        return self._oldest_gap or 1
+
+    @property
+    def events_unread(self) -> float:
+        """How many events are to come, if they are as dense as those that were read last."""
+        return self.unread / self.gap_below
+
+    def cut(self, width: float, *, is_guess: bool) -> Window:
+        """Shrink by some milliseconds at the start.
+
+        Returns:
+            A window of these.
+        """
+        middle = time_text(time_value(self.start) + max(width * _TICK, _TICK))
+        older = Window(self.start, middle, self.paginator.habits, is_guess=is_guess)
+        self.start = middle
+        self.paginator.raise_start(middle)
+        return older
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events that can be written.
+
+    Attributes:
+        events: The oldest first.
+        reached: All events before this time were read.
+        bookmark: Where the next run may begin; empty if that is not known.
+        error: Why no further events can be written.
+    """
+
+    events: list[Row]
+    reached: str = ""
+    bookmark: str = ""
+    error: ApiError | None = None
 
 
 class Plan:
@@ -228,83 +173,155 @@ class Plan:
     Args:
         start: The first instant, a canonical time.
         end: The instant after the last.
-        at_once: How many windows can be fetched at once.
-        tuning: How wide windows are.
+        at_once: How many requests are in flight at once.
+        tuning: How time is cut.
     """
 
-    def __init__(self, start: str, end: str, *, at_once: int, tuning: WindowTuning) -> None:
-        self._timeline: list[Span | Window] = []
+    def __init__(
+        self, start: str, end: str, *, since: str, at_once: int, tuning: WindowTuning
+    ) -> None:
+        self._start, self._end, self._newest = start, end, ""
+        self._tuning, self._at_once = tuning, at_once
+        self._habits = ServerHabits()
+        self._pages = self._bytes = self._taken_events = 0
+        self._taken: Window | None = None
+        self._recent: dict[str, str] = {}
+        self._held: list[tuple[str, Row]] = []
+        self.windows: list[Window] = []
         if start < end:
-            self._timeline.append(Span(start, end, tuning, PageLengths()))
-        self._at_once = at_once
-        self._most_held = 2 * at_once
-        self._most_beside_probe = tuning.usual_events * at_once // 4
-        self._reach = 2 * at_once
+            # Events may come later in the order than their times say.
+            self.windows = [Window(since, moved(end, TOLERANCE), self._habits, is_guess=True)]
 
     def next_window(self) -> Window | None:
-        """Return the window to be fetched next: the earliest one.
+        """Return the window whose next page is to be requested: the oldest that wants one.
 
-        None if so many wait already that only what holds them up is wanted, or if the earliest
-        one probes time of which nothing is known: what is fetched far after it waits longest.
+        None if there is none, or if so much waits already that only what holds it up is wanted.
         """
-        if self._waits_for_probe():
-            return None
-        held = 0
-        for index, part in enumerate(self._timeline):
-            if isinstance(part, Span):
-                if held >= self._most_held:
-                    break
-                window = part.cut(self._at_once)
-                self._timeline[index : index + (part.start >= part.end)] = [window]
-                return window
-            held += part.is_finished
-        return None
+        before, held = self._taken, 0
+        for window in self.windows:
+            if not (window.is_in_flight or window.is_finished):
+                width, is_guess = self._width_to_cut(window, before)
+                if width is not None or not held or held + window.size <= self._tuning.most_held:
+                    return self._request(window, width, is_guess=is_guess)
+            before = window
+            held += window.size
+            if held > self._tuning.most_held:
+                return None
+        return self._relieve()
 
-    def _waits_for_probe(self) -> bool:
-        first = self._timeline[0] if self._timeline else None
-        if not isinstance(first, Window) or first.is_finished or not first.is_probe:
-            return False
-        known = sum(part.event_count for part in self._timeline if isinstance(part, Window))
-        return known >= self._most_beside_probe
+    def add(self, window: Window, page: Page) -> None:
+        """Take a page of a window.
 
-    def finish(self, window: Window) -> None:
-        """Take note that a window was fetched, or could not be."""
-        window.is_finished = True
-        if window not in self._timeline:  # an earlier one failed while this was in flight
-            return
-        index = self._timeline.index(window)
-        if window.error is not None:  # nothing later can be written
-            del self._timeline[index + 1 :]
-            return
-        rest = window.split()
-        if rest is not None:
-            self._timeline[index:index] = self._divided(rest)
-        for span in self._timeline[index + 1 :]:
-            if isinstance(span, Span):
-                if rest is not None and span.width is not None:
-                    span.width, span.is_probe = rest.width, False
-                else:
-                    span.learn(window)
-                break
-
-    def _divided(self, rest: Span) -> list[Span]:
-        """Tell what lies near the events that were found from what may be years before them.
-
-        The density of events is known near them only. What lies further back is probed as a
-        whole: if it is empty, that costs one request.
+        Raises:
+            UnreadableBodyError: If it is not what its place in the order of pages promises.
         """
-        if rest.width is None:
-            return [rest]
-        far = time_value(rest.end) - self._reach * rest.width
-        if far <= time_value(rest.start) + rest.width:
-            return [rest]
-        self._reach *= 2
-        begin, rest.start = rest.start, time_text(far)
-        return [Span(begin, rest.start, rest.tuning, rest.lengths), rest]
+        window.add(page)
+        self._pages += 1
+        self._bytes += page.size
+        times = [at for at, _ in page.events if self._start <= at < self._end]
+        self._newest = max([self._newest, *times])
 
-    def take(self) -> Window | None:
-        """Return the next window that can be written: finished, and none before it missing."""
-        first = self._timeline[0] if self._timeline else None
-        if not isinstance(first, Window) or not first.is_finished:
+    def end_request(self, window: Window, error: ApiError | None = None) -> None:
+        """Take note that a page of a window has come, or will not come."""
+        window.is_in_flight = False
+        if error is not None and window in self.windows:
+            window.error = error
+            del self.windows[self.windows.index(window) + 1 :]  # it can never be written
+
+    def take(self) -> Batch | None:
+        """Return the next events that can be written, None if older ones are missing."""
+        if not self.windows or not self.windows[0].is_finished:
             return None
-        return self._timeline.pop(0)  # type: ignore[return-value]
+        window = self.windows.pop(0)
+        if window.error is not None:
+            return Batch([], error=window.error)
+        self._taken_events += window.count
+        reached = window.end
+        if self._habits.is_disordered:  # the next window may hold older events
+            reached = moved(reached, -TOLERANCE)
+        first = moved(window.start, -TOLERANCE)
+        known = [*self._held, *(each for each in window.events if each[0] >= first)]
+        self._taken, window.events, self._held = window, [], []
+        if self.windows:
+            self._held = [each for each in known if each[0] >= reached]
+            known = [each for each in known if each[0] < reached]
+        events = self._unwritten(known, window)
+        bookmark = events[-1][0] if events else min(moved(reached, -_TICK), self._newest)
+        return Batch([event for _, event in events], min(reached, self._end), bookmark)
+
+    def _unwritten(self, known: list[tuple[str, Row]], window: Window) -> list[tuple[str, Row]]:
+        """Return what of a window was not written with the one before, the oldest first."""
+        newest_first = sorted(known, key=_TIME, reverse=True)
+        events = {
+            row["id"]: (at, row)
+            for at, row in reversed(newest_first)
+            if self._start <= at < self._end and row["id"] not in self._recent
+        }
+        overlap = moved(window.end, -TOLERANCE)  # so far back events may come again
+        recent = [*self._recent.items(), *((each, at) for each, (at, _) in events.items())]
+        self._recent = {each: at for each, at in recent if at >= overlap}
+        return list(events.values())
+
+    def _request(self, window: Window, width: float | None, *, is_guess: bool = False) -> Window:
+        """Request a page of a window, or of a new one that is cut from its start."""
+        if width is not None:
+            older = window.cut(width, is_guess=is_guess)
+            older.reach = window.reach * (self._tuning.growth if is_guess else 1)
+            self.windows.insert(self.windows.index(window), older)
+            window = older
+        window.is_in_flight = True
+        return window
+
+    @property
+    def _meant_events(self) -> float:
+        """How many events a window is meant to hold."""
+        most = self._tuning.most_pages
+        if self._bytes:
+            room = self._tuning.most_held / 2 / self._at_once
+            most = min(most, room * self._pages / self._bytes)
+        fewest = self._tuning.first_pages * self._habits.longest
+        return max(fewest, min(self._taken_events, most * self._habits.longest))
+
+    def _width_to_cut(self, window: Window, before: Window | None) -> tuple[float | None, bool]:
+        """Decide whether to cut a window before its next page is requested.
+
+        Args:
+            window: The window.
+            before: The one before it.
+
+        Returns:
+            The milliseconds to be cut from its start, if any, and whether that is a guess.
+        """
+        meant, left = self._meant_events, window.unread
+        if window.events_unread <= 1.5 * meant or left <= 1:
+            return None, False
+        tuning = self._tuning
+        if before is None:
+            return min(tuning.first_width, left / tuning.growth**tuning.levels), True
+        if before.is_unknown:
+            width = before.width * (tuning.growth if before.is_guess else 2)
+            return (width if width < left else None), before.is_guess
+        if before.count and before.gap * meant < left:
+            return before.gap * meant, False
+        if not before.count:
+            if not before.is_guess:
+                window.reach, before.is_guess = 1, True
+            elif window.is_guess and tuning.growth * before.width < left:
+                return tuning.growth * before.width, True
+        near = window.gap_below * meant
+        far = left - tuning.reach * window.reach * near
+        return (far, True) if far > near else (near, False)
+
+    def _relieve(self) -> Window | None:
+        """Use a free slot for half of what is to come of the fullest window."""
+        if any(each.is_guess and each.is_unknown for each in self.windows):
+            return None
+        fullest = max(self.windows, key=lambda each: each.events_unread, default=None)
+        page = self._habits.longest
+        if fullest is None or fullest.events_unread < max(4 * page, 1):
+            return None
+        return self._request(fullest, (fullest.unread - page * fullest.gap_below) / 2)
+
+
+def _milliseconds(start: str, end: str) -> float:
+    return (time_value(end) - time_value(start)) / _TICK

@@ -12,18 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-def resume_time(bookmark: str, lookback_seconds: float, start_date: str | None) -> str:
-    """Return the time from which on a run fetches again what a bookmark covers.
-
-    Args:
-        bookmark: A canonical time.
-        lookback_seconds: How far back from it.
-        start_date: The earliest time, if there is one.
-    """
-    since = moved(bookmark, -timedelta(seconds=lookback_seconds))
-    return max(since, start_date or since)
-
-
 class Bookmark:
     """The bookmark in one entry of the state.
 
@@ -87,6 +75,38 @@ class Bookmark:
         self._state["replication_key"] = self._key
         self._state["replication_key_value"] = newest
         return True
+
+    def note_progress(self, read_until: str) -> bool:
+        """Note how far an unfinished run came, so that the next one need not look further back.
+
+        Args:
+            read_until: A canonical time. All rows before it are written, and none will come late.
+
+        Returns:
+            Whether the state has changed.
+        """
+        if self.time is None:
+            return False
+        before = self._state.get("unfinished")
+        self._state["unfinished"] = {"bookmark": self.time, "read_until": read_until}
+        return bool(before != self._state["unfinished"])
+
+    def finish(self) -> None:
+        """Note that the run has read everything: rows that come late are up to the next one."""
+        self._state.pop("unfinished", None)
+
+    def resume_time(self, lookback_seconds: float) -> str | None:
+        """Return the time from which on a run fetches; None for all times.
+
+        Args:
+            lookback_seconds: How far before the bookmark, unless the run before was unfinished.
+        """
+        if self.time is None:
+            return None
+        unfinished = self._state.get("unfinished")
+        if unfinished is not None and canonical_time(unfinished["bookmark"]) == self.time:
+            return canonical_time(unfinished["read_until"])
+        return moved(self.time, -timedelta(seconds=lookback_seconds))
 
 
 class DeploymentBookmarks:

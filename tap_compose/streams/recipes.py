@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from tap_compose.api.errors import ApiError
 from tap_compose.streams.base import DeploymentStream
-from tap_compose.streams.bookmarks import DeploymentBookmarks, resume_time
+from tap_compose.streams.bookmarks import DeploymentBookmarks
 from tap_compose.streams.columns import DEPLOYMENT_ID, integer, key, schema, text, time
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ class DeploymentRecipes(DeploymentStream):
         """The time from which on a deployment's recipes are wanted; None for all of them."""
         start_date = self.run.settings.start_date
         label = f"{self.name} of deployment {deployment_id}"
-        bookmark = self._bookmarks.of(deployment_id).read(label, self.run.started, self.logger)
-        if bookmark is None:
-            return start_date
-        return resume_time(bookmark, self.run.settings.lookback_seconds, start_date)
+        bookmark = self._bookmarks.of(deployment_id)
+        bookmark.read(label, self.run.started, self.logger)
+        times = [start_date, bookmark.resume_time(self.run.settings.lookback_seconds)]
+        return max(filter(None, times), default=None)
 
 
 def latest_copies(rows: list[Row]) -> list[Row]:
