@@ -1,4 +1,4 @@
-"""No event lost, none twice, oldest first: however they are spread in time."""
+"""No event lost, none twice, oldest first, over HTTP: however they are spread in time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from tap_compose.api.errors import ApiError
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams.audit import AuditEvents
-from tap_compose.streams.audit_pages import PAGE, Page
-from tap_compose.streams.audit_windows import Plan, Window, WindowTuning
+from tap_compose.streams.audit_windows import WindowTuning
 from tests.tap_runs import Output, config_for, sync
 
 HOUR = 3600 * 1000
@@ -62,7 +60,7 @@ def test_every_event_once_and_in_order(
     spread: str, inclusive: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small windows, so that a thousand events meet every way of splitting.
-    small = WindowTuning(most_pages=3, usual_events=150)
+    small = WindowTuning(most_pages=3)
     monkeypatch.setattr(AuditEvents, "window_tuning", small)
     with _sandbox(SPREADS[spread], inclusive=inclusive) as sandbox:
         output = sync(config_for(sandbox), streams=["audit_events"])
@@ -77,7 +75,7 @@ def test_every_event_once_and_in_order(
 def test_reading_on_from_every_state_gives_the_rest(
     spread: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = WindowTuning(most_pages=2, usual_events=120)
+    small = WindowTuning(most_pages=2)
     monkeypatch.setattr(AuditEvents, "window_tuning", small)
     with _sandbox(SPREADS[spread]) as sandbox:
         whole = sync(config_for(sandbox), streams=["audit_events"])
@@ -99,8 +97,8 @@ def test_reading_on_from_every_state_gives_the_rest(
                 assert len({row["created_at"] for row in again}) <= 1
 
 
-# In which order windows come back decides how the next are cut: 230 to 252 requests at 8 at once.
-@pytest.mark.parametrize(("at_once", "share"), [(1, 1.11), (8, 1.4)])
+# In which order windows come back decides how the next are cut.
+@pytest.mark.parametrize(("at_once", "share"), [(1, 1.4), (8, 1.4)])
 def test_the_number_of_requests_stays_close_to_events_by_100(at_once: int, share: float) -> None:
     with Sandbox(Size(deployments=3, events=20_000, recipes=0)) as sandbox:
         output = sync(config_for(sandbox, max_concurrency=at_once), streams=["audit_events"])
@@ -170,7 +168,7 @@ def test_an_event_without_a_time_goes_out_beside_its_neighbours(
 def test_a_window_that_fails_holds_the_bookmark(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    small = WindowTuning(most_pages=2, usual_events=100)
+    small = WindowTuning(most_pages=1, first_pages=1)
     monkeypatch.setattr(AuditEvents, "window_tuning", small)
     account = Account(Size(deployments=0, events=1000, recipes=0))
     broken = account.events.times[500]
@@ -194,60 +192,6 @@ def test_a_window_that_fails_holds_the_bookmark(
     assert times
     assert max(times) < f"{limit.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
     assert output.bookmarks["audit_events"]["replication_key_value"] == max(times)
-
-
-def _split_plan() -> tuple[Plan, Window]:
-    """A plan over four days whose last hour is known to hold an event a minute; and that hour."""
-    tuning = WindowTuning(probe_pages=1, usual_events=60)
-    plan = Plan("2016-01-01T00:00:00.000Z", "2016-01-05T00:00:00.000Z", at_once=4, tuning=tuning)
-    probe = plan.next_window()
-    assert probe is not None
-    assert plan.next_window() is None
-    minutes = range(59, -1, -1)
-    events: list[Any] = [
-        (f"2016-01-04T23:{each:02}:00.000Z", {"id": str(each)}) for each in minutes
-    ]
-    probe.add(Page(events, PAGE))
-    assert probe.is_read
-    plan.finish(probe)
-    return plan, probe
-
-
-def _end(plan: Plan, window: Window) -> None:
-    window.add(Page([], 0))
-    plan.finish(window)
-
-
-def test_windows_after_one_that_failed_may_still_come_back() -> None:
-    plan, _ = _split_plan()
-    first, second, third = plan.next_window(), plan.next_window(), plan.next_window()
-    assert first
-    assert second
-    assert third
-    second.error = ApiError("broken on purpose")
-    plan.finish(second)
-    assert plan.take() is None
-    _end(plan, third)
-    assert plan.take() is None
-    _end(plan, first)
-    assert [plan.take(), plan.take(), plan.take()] == [first, second, None]
-
-
-def test_little_is_fetched_beside_a_probe() -> None:
-    plan, hour = _split_plan()
-    probe = plan.next_window()
-    assert probe
-    assert probe.is_probe
-    dense = plan.next_window()
-    assert dense
-    assert not dense.is_probe
-    assert hour.event_count == 59  # the oldest minute may hold more events
-    dense.add(Page([(dense.start, {"id": "x"})], 1))
-    assert plan.next_window() is None
-    _end(plan, probe)
-    later = plan.next_window()
-    assert later
-    assert later.start == dense.end
 
 
 def test_new_events_on_the_instant_of_the_bookmark_are_not_lost() -> None:
