@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import backfill, limits
 from benchmarks.runs import ROOT, Measure, environment, run, tap
 from benchmarks.tables import table
 from benchmarks.work import CASES, WORKERS, Case, dlt_resources, floor_streams, windows
@@ -134,6 +135,11 @@ def sections(*, only_fast: bool) -> dict[str, tuple[str, Callable[[], str]]]:
             word: (case.name, partial(compared, case, only_fast=only_fast))
             for word, case in CASES.items()
         },
+        "audit": ("Until the first STATE", backfill.audit),
+        "requests": ("Requests for the audit log", backfill.requests),
+        "killed": ("Killed and resumed", backfill.killed),
+        "memory": ("Large bodies", limits.memory),
+        "rate": ("A rate limit", limits.rate),
     }
 
 
@@ -149,8 +155,9 @@ def main() -> None:
     packages = ("singer-sdk", "requests", "msgspec", "starlette", "uvicorn")
     parts = [
         "# Benchmarks\n\nWritten by `make bench`: whole processes, start-up included, output to a "
-        "file. The contenders run one after the other, with 16 requests at most in flight, on a "
-        "sandbox in a process of its own.\n\n"
+        "file. In the sections with several contenders they run one after the other, with 16 "
+        "requests at most in flight, on a sandbox in a process of its own. The other sections run "
+        "the tap alone, on the API of `benchmarks/api.py`, which shares no code with the tap.\n\n"
         f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, "
         + ", ".join(f"{each} {version(each)}" for each in packages)
