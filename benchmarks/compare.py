@@ -42,7 +42,7 @@ def served(case: Case) -> Iterator[tuple[dict[str, str], list[str]]]:
         assert process.stdout is not None
         url, token, *ids = process.stdout.readline().decode().split()
         try:
-            yield environment(url, token, max_concurrency=WORKERS), ids
+            yield environment(url, token, max_concurrency=WORKERS, **case.settings), ids
         finally:
             process.kill()
 

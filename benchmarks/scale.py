@@ -21,6 +21,7 @@ from benchmarks.work import DECLARED, Case
 TARGET = ROOT / ".venvs/target-postgres/bin/target-postgres"
 LOADED = (10_000, 40_000)
 BUT_THE_LOG = [each for each in DECLARED if each != "audit_events"]
+QUARTER = {"start_date": "2016-07-01T00:00:00Z", "end_date": "2016-07-01T00:15:00Z"}
 CASES = [
     Case("an empty account", list(DECLARED)),
     Case("100 deployments", BUT_THE_LOG, deployments=100),
@@ -28,6 +29,7 @@ CASES = [
     Case("100 deployments of 301 recipes", BUT_THE_LOG, deployments=100, recipes=301),
     Case("100,000 events", ["audit_events"], events=100_000),
     Case("500,000 events", ["audit_events"], events=500_000),
+    Case("15 minutes of 500,000 events", ["audit_events"], events=500_000, settings=QUARTER),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import pairwise
 from random import Random
@@ -43,6 +43,7 @@ class Case:
         repeats: How often the fast contenders run; the slow ones run once.
         at_least: How many times faster than stock, tuned stock and dlt the tap should be.
         at_most: How many times the floor's time it may take.
+        settings: Further settings of the tap.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Case:
     repeats: int = 3
     at_least: tuple[float, float, float] = (0, 0, 0)
     at_most: float = 0
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 BODY, EVENTS = ["deployment_recipes"], ["audit_events"]
