@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parent.parent
+TAP = [sys.executable, "-m", "tap_compose"]
 
 
 @dataclass
@@ -55,14 +57,18 @@ def environment(url: str, token: str, **settings: Any) -> dict[str, str]:
     return {**os.environ, **own, "LOGLEVEL": "WARNING"}
 
 
+@cache
+def _discovered() -> bytes:
+    command = [*TAP, "--discover"]
+    return subprocess.run(command, capture_output=True, check=True, cwd=ROOT).stdout
+
+
 def tap(folder: Path, streams: Sequence[str], *arguments: str | Path) -> list[str | Path]:
     """Return the command that runs the tap; its catalog is written into a folder."""
-    command = [sys.executable, "-m", "tap_compose"]
-    discovered = subprocess.run([*command, "--discover"], capture_output=True, check=True, cwd=ROOT)
-    catalog = json.loads(discovered.stdout)
+    catalog = json.loads(_discovered())
     catalog["streams"] = [each for each in catalog["streams"] if each["tap_stream_id"] in streams]
     (folder / "catalog.json").write_text(json.dumps(catalog))
-    return [*command, "--config", "ENV", "--catalog", folder / "catalog.json", *arguments]
+    return [*TAP, "--config", "ENV", "--catalog", folder / "catalog.json", *arguments]
 
 
 @contextmanager
