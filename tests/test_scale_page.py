@@ -37,6 +37,15 @@ def test_the_state_of_all_deployments_by_hand() -> None:
     assert line.endswith(f" | {state / 1e6:.1f} MB |")
 
 
+def test_the_requests_for_15_minutes_of_the_audit_log_by_hand() -> None:
+    quarter = RUNS["15 minutes of 500,000 events"]
+    events = 50_000_000 / (5 * 365 * 96)
+    requests = quarter["requests"] + (events - quarter["rows"]) * _one_more(
+        "requests", "500,000 events", "100,000 events", 400_000
+    )
+    assert f"| audit log, every 15 minutes | {requests:,.0f} | {events:,.0f} | " in PAGE
+
+
 def test_another_figure_makes_another_page() -> None:
     changed = json.loads(json.dumps(MEASURED))
     changed["runs"]["400 deployments"]["state"] += 30_000
