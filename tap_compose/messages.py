@@ -1,4 +1,4 @@
-"""Singer messages: written as whole lines, in blocks, and flushed at every STATE."""
+"""Write Singer messages to stdout: complete lines, in blocks, flushed at every STATE."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _encode = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number").encod
 
 
 class MessageWriter(GenericSingerWriter[bytes, Message]):
-    """Writes messages to stdout; they come out at a STATE, or when there are many.
+    """Writes messages to stdout, at every STATE and at every 64 KiB.
 
     Attributes:
-        is_busy: Whether a block is on its way to whoever reads stdout.
+        is_busy: Whether a block is being written.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         self._stop: StopRun | None = None
 
     def stop(self, why: StopRun) -> None:
-        """End the run from a signal handler, but never within a line.
+        """End the run from a signal handler, but never in the middle of a line.
 
         Args:
-            why: What is raised, at once or after the block that is being written; and after
-                the next one too, since Python swallows what a handler raises within a finalizer.
+            why: Raised at once or after the block that is being written; and after the next
+                block too, because Python ignores what a handler raises within a finalizer.
         """
         self._stop = why
         if not self.is_busy:
@@ -64,7 +64,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             line: A JSON object without the line break.
 
         Raises:
-            StopRun: If stdout takes nothing any more.
+            StopRun: If stdout cannot be written.
         """
         self._lines.append(line)
         self._size += len(line)
@@ -72,10 +72,10 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             self.flush()
 
     def flush(self) -> None:
-        """Hand out what was written so far.
+        """Write all messages so far to stdout.
 
         Raises:
-            StopRun: If stdout takes nothing any more, or ``stop`` was called.
+            StopRun: If stdout cannot be written, or ``stop`` was called.
         """
         if not self._lines:
             return
@@ -97,31 +97,31 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
 
 
 def stdout_failed(error: OSError) -> StopRun:
-    """Return what ends the run when stdout takes nothing any more.
+    """Return the error that ends the run because stdout cannot be written.
 
     Args:
-        error: What a write to stdout met.
+        error: The error of the write.
     """
-    # What Python still holds for stdout would fail once more at its exit.
+    # Python would flush stdout once more at its exit, and fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
-        return StopRun("the target has stopped reading: see its own messages")
-    return StopRun(f"stdout cannot be written: {error.strerror}")
+        return StopRun("the target stopped reading: see its log")
+    return StopRun(f"cannot write to stdout: {error.strerror}")
 
 
 def record_lines(stream: str, version: int | None, extracted: datetime) -> Callable[[Any], bytes]:
-    """Return what serializes the RECORD messages of one response.
+    """Return a function that serializes the RECORD messages of one response.
 
-    All that they have in common is serialized once.
+    What they have in common is serialized once.
 
     Args:
         stream: The stream's name.
-        version: The version of the table, if ACTIVATE_VERSION is wanted.
+        version: The version of the table, if ACTIVATE_VERSION will be written.
         extracted: When the response was read.
 
     Returns:
-        A function from a row, which may be anything that msgspec writes as an object, to the
-        line without its line break.
+        A function from a row, anything that msgspec encodes as an object, to a line without its
+        line break.
     """
     head = b'{"type":"RECORD","stream":%s,"record":' % _encode(stream)
     fields = {} if version is None else {"version": version}

@@ -240,7 +240,7 @@ class RequestsTransport:
         said = next((str(each) for each in causes if str(each).startswith(_NO_TUNNEL)), None)
         if said is None:
             return NoConnectionError(f"no connection to the proxy {self._proxy}")
-        message = f"the proxy {self._proxy} gives no connection to {self._address}: "
+        message = f"the proxy {self._proxy} does not connect to {self._address}: "
         message += said[len(_NO_TUNNEL) :].strip()
         if said.startswith(f"{_NO_TUNNEL}4"):
             return SetupError(f"{message}; {CORRECT_PROXY}")

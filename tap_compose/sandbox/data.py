@@ -1,4 +1,4 @@
-"""What all parts of the made-up account use: names, times, ids and the shapes of bodies."""
+"""Names, times, ids and shapes of bodies, for all parts of the made-up account."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Deployment:
     is_ill: bool = False
 
     def has_quirk(self, *, every: int) -> bool:
-        """Decide whether it has an odd shape that one in so many has, see ``Quirks``."""
+        """Return whether it has a rare shape that one in so many has, see ``Quirks``."""
         return self.quirks.here(self.index, every=every)
 
     @property
