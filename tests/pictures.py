@@ -20,7 +20,6 @@ from rich.text import Text
 from tap_compose.progress import Progress, ProgressSnapshot, drawing
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
-from tap_compose.streams import STREAMS
 from tap_compose.tap import TapCompose
 
 if TYPE_CHECKING:
@@ -50,8 +49,7 @@ def record() -> None:
         redirect_stdout(nowhere),
     ):
         tap = TapCompose(config={"api_url": sandbox.url, "api_token": sandbox.token})
-        names = [stream.name for stream in STREAMS]
-        seen = Progress(tap.run, sorted(names), tap.message_writer, rate_over=10)
+        seen = Progress(tap.run, list(tap.streams), tap.message_writer, rate_over=10)
         watcher = Thread(target=watch)
         watcher.start()
         tap.sync_and_report()
@@ -94,7 +92,8 @@ def text_of(picture: str) -> list[str]:
 
 def _picture(title: str, content: RenderableType) -> str:
     console = Console(record=True, width=92, file=StringIO(), force_terminal=True)
-    console.print(content, end="\n\n")  # rich cuts off the bottom of the last line
+    console.print(content)
+    console.print()  # rich cuts off the bottom of the last line
     svg = console.export_svg(title=title, unique_id="tap-compose")
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # fetched from elsewhere
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"

@@ -44,13 +44,13 @@ class FieldWarnings:
 
     def log_counts(self) -> None:
         """Log how many fields there were, if there were more than are named."""
-        for seen, what in (
-            (self._unknown, "undocumented fields are ignored"),
-            (self._nulls, "fields have values that become null"),
+        for seen, message in (
+            (self._unknown, "%s undocumented fields are ignored: the first %s are named above"),
+            (self._nulls, "%s fields have values that become null: the first %s are named above"),
         ):
             if len(seen) > MOST_NAMED:
                 count = f"{'at least ' if len(seen) == MOST_COUNTED else ''}{len(seen):,}"
-                self._logger.warning("%s %s: the first %s are named above", count, what, MOST_NAMED)
+                self._logger.warning(message, count, MOST_NAMED)
             seen.clear()
 
 
