@@ -149,7 +149,7 @@ def _wanted(schema: dict[str, Any]) -> str:
     if "array" in types:
         return "a list of strings"
     if "integer" in types:
-        return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+        return f"an integer from {schema['minimum']} to {schema['maximum']}"
     if "number" in types:
         return "a number above 0" if "exclusiveMinimum" in schema else "a number of at least 0"
     return "a string, in quotes"

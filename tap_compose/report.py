@@ -23,7 +23,7 @@ class StopRun(BaseException):
     Not an ``Exception``, which the SDK would report as a bug of the stream that met it.
 
     Args:
-        reason: Why, one line for a person.
+        reason: Why, in one line.
         status: The exit status.
     """
 
@@ -33,7 +33,7 @@ class StopRun(BaseException):
 
 
 class Outcome(Enum):
-    """What became of something that was asked for."""
+    """Why something is missing from the output."""
 
     SKIPPED = "skipped"
     """The token may not read it, or it no longer exists."""
@@ -42,7 +42,7 @@ class Outcome(Enum):
     """It should have been readable, and was not."""
 
     DROPPED = "dropped"
-    """A row without its id, which no target could tell from another."""
+    """A row without its id, which a target could not distinguish from another."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Gap:
     """Something that is missing from the output.
 
     Attributes:
-        outcome: What became of it.
-        stream: The stream's name, or None for the run as a whole.
-        reason: Why, one line for a person.
+        outcome: Skipped, failed or dropped.
+        stream: The stream's name, or None if it concerns the run.
+        reason: Why, in one line.
         deployment_id: The deployment, if it concerns one.
         is_gone: Whether it is missing because it no longer exists.
     """

@@ -61,7 +61,7 @@ _HELP = {
     "catalog": "Sync only the streams and columns that this catalog selects.",
     "state": "Resume from the last STATE of an earlier run.",
 }
-"""The help of each option; the SDK's own says that --test syncs records."""
+"""The help of each option; the SDK's text on --test is wrong for this tap."""
 
 
 class TapCompose(Tap):
@@ -98,8 +98,8 @@ class TapCompose(Tap):
 
     @property
     def _env_var_config(self) -> dict[str, Any]:
-        # The SDK's own way ends in a traceback for a number that is none, takes any word for
-        # false, and looks for .env beside its own code.
+        # The SDK ends in a traceback for an invalid number, reads any unknown word as false, and
+        # looks for .env in the folder of its code.
         return environment_config(self.config_jsonschema)
 
     @override

@@ -49,8 +49,8 @@ def canonical_time(text: str) -> str:
     Raises:
         ValueError: If the text is not a time.
     """
-    # The API's three spellings, told apart by their length, have short ways of their
-    # own: there may be millions of them.
+    # The API's three spellings differ in length and are read by faster code: there may be
+    # millions of them.
     length = len(text)
     if length == len("2016-12-16T15:00:14.922Z"):
         if is_canonical(text):

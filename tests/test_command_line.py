@@ -23,16 +23,12 @@ def test_version() -> None:
 
 def test_the_help_describes_what_the_options_do() -> None:
     lines = command("--help").stdout.decode().split()
-    for option, text in (
-        (
-            "--test TEXT",
-            (
-                "Send a request or two per stream, print which streams the token can read, and exit "
-                "with 1 if a sync would fail. --test=schema only writes the SCHEMA messages."
-            ),
-        ),
-        ("--state FILENAME", "Resume from the last STATE of an earlier run."),
-    ):
+    test = (
+        "Send a request or two per stream, print which streams the token can read, and exit with "
+        "1 if a sync would fail. --test=schema only writes the SCHEMA messages."
+    )
+    state = "Resume from the last STATE of an earlier run."
+    for option, text in (("--test TEXT", test), ("--state FILENAME", state)):
         assert f"{option} {text} --" in " ".join(lines)
 
 

@@ -68,7 +68,7 @@ class PendingRequest:
     """A request on its way to its outcome.
 
     Attributes:
-        url: The whole URL.
+        url: The complete URL.
         path: Its path, as logs name it.
         state: Where it is in its life.
         outcome: The body, or why there is none; only once it is done.

@@ -124,7 +124,7 @@ class Deployment:
         cluster_name: The name of that cluster.
         people: The users of that account.
         recipes: How many recipes it has at the top level.
-        quirks: How many odd shapes there are.
+        quirks: How many rare shapes there are.
         is_ill: Whether alerts are raised on it.
     """
 

@@ -51,7 +51,7 @@ def boolean(name: str, description: str) -> th.Property[Any]:
 
 def free_form(name: str, description: str) -> th.Property[Any]:
     """A column of JSON objects with undocumented members."""
-    # ObjectType names an empty list of members, and flattening would then keep none of them.
+    # ObjectType adds an empty list of members, and flattening would then drop all of them.
     free = {"type": ["object", "null"], "additionalProperties": True}
     return th.Property(name, th.CustomType(free), description=description)
 

@@ -70,7 +70,7 @@ class SingerStream(Stream):
 
     @abstractmethod
     def fetch(self, context: Context | None) -> Iterator[list[Row]]:
-        """Fetch the rows of a partition, or of the whole stream if it has none.
+        """Fetch the rows of a partition, or of the stream if it has none.
 
         Args:
             context: The partition.
@@ -98,7 +98,7 @@ class SingerStream(Stream):
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
-        # Keys and replication are the tap's, whatever an old or edited catalog says.
+        # An old or edited catalog must not change keys and replication.
         entry = catalog.get_stream(self.name)
         if entry is not None:
             correct(entry, self)
@@ -262,6 +262,6 @@ class SingerStream(Stream):
 
 
 def _without_context(meter: MeterT) -> MeterT:
-    """Let a meter stand for its whole stream: the SDK would tag it with the last partition."""
+    """Make a meter count for its stream: the SDK would tag it with the last partition."""
     vars(meter)["with_context"] = lambda _context: None
     return meter
