@@ -314,8 +314,8 @@ BOMB = bomb(LARGEST_BODY + 1)
         (b"gzip", BOMB, "larger than 256 MiB"),
         (b"gzip", BOMB[:100_000], "not a complete gzip file"),
         (b"gzip", gzip.compress(b"{}") + BOMB, "larger than 256 MiB"),
-        (b"gzip, gzip", gzip.compress(BOMB), "packed as 'gzip, gzip', which was not requested"),
-        (b"br", b"{}", "packed as 'br', which was not requested"),
+        (b"gzip, gzip", gzip.compress(BOMB), "compressed as 'gzip, gzip', which was not requested"),
+        (b"br", b"{}", "compressed as 'br', which was not requested"),
     ],
 )
 def test_a_body_takes_no_more_memory_than_it_may(packing: bytes, body: bytes, message: str) -> None:
