@@ -34,7 +34,7 @@ def problems_of(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         schema: The schema, the SDK's own settings included.
 
     Returns:
-        A line for a person for each setting that is wrong, without the value of a secret.
+        One line for each setting that is not valid, without the value of a secret.
     """
     settings = {name: value for name, value in config.items() if value is not None}
     found = {
@@ -46,14 +46,14 @@ def problems_of(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
 
 
 def unknown_settings(names: Iterator[str], schema: dict[str, Any]) -> Iterator[str]:
-    """Find settings that nobody reads.
+    """Find settings that do not exist.
 
     Args:
         names: Names of settings.
-        schema: The schema of the settings that are read.
+        schema: The schema of the known settings.
 
     Yields:
-        A line for a person for each unknown name, with the nearest known one.
+        One line for each unknown name, with the closest known one.
     """
     known = schema["properties"]
     for name in names:
@@ -66,10 +66,9 @@ def unknown_settings(names: Iterator[str], schema: dict[str, Any]) -> Iterator[s
 def environment_config(schema: dict[str, Any]) -> dict[str, Any]:
     """Read settings from the environment and from ``.env`` in the working directory.
 
-    The environment wins. An empty variable counts as one that is not set.
+    The environment takes precedence. An empty variable counts as not set.
 
-    A variable that does not hold what its setting wants comes back as the text it is, so that
-    the check of the settings names it.
+    A value of the wrong type is returned as text, so that the check of the settings reports it.
 
     Args:
         schema: The schema of the settings.
@@ -128,14 +127,14 @@ def _problem(error: ValidationError) -> str:
     name = _name(error)
     if error.validator == "required":
         return (
-            f"{name} is missing: make a token in the Compose console under Account > API Tokens "
+            f"{name} is missing: create one in the Compose console under Account > API Tokens, "
             f"and set it in the config file, or as {ENVIRONMENT_PREFIX}{name.upper()} "
             "with --config ENV"
         )
     schema = SETTINGS_SCHEMA["properties"].get(name)
     if schema is None:  # one of the SDK's; its value may hold anything, so it is not logged
         where = ".".join(str(part) for part in error.path)
-        return f"{where} is not valid: it breaks the rule {error.validator!r} of the setting"
+        return f"{where} is not valid: the rule {error.validator!r} of its schema fails"
     if schema.get("secret"):
         return f"{name} must be a string, in quotes"
     value = error.instance if len(error.path) == 1 else "one that is not"
@@ -150,7 +149,7 @@ def _wanted(schema: dict[str, Any]) -> str:
     if "array" in types:
         return "a list of strings"
     if "integer" in types:
-        return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+        return f"an integer from {schema['minimum']} to {schema['maximum']}"
     if "number" in types:
         return "a number above 0" if "exclusiveMinimum" in schema else "a number of at least 0"
     return "a string, in quotes"

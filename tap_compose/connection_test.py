@@ -1,4 +1,4 @@
-"""Tells whether the token works and which streams it may read, by a request or two for each."""
+"""Test whether the token works and which streams it may read, with a request or two for each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tap_compose.api.errors import ApiError, RunEndingError
 from tap_compose.failures import gap_of, gap_of_list
-from tap_compose.report import Outcome, StopRun, aligned
+from tap_compose.report import Outcome, StopRun, aligned, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from tap_compose.streams.base import ComposeStream
 
 MOST_DEPLOYMENTS = 5
-"""So many deployments are tried before a stream counts as not readable."""
+"""Deployments that are tried before a stream counts as not readable."""
 
 
 @dataclass(frozen=True)
 class TestResult:
-    """What came of trying to read a stream.
+    """The result of trying to read a stream.
 
     Attributes:
         stream: The stream's name.
@@ -45,11 +45,11 @@ class TestResult:
             return [self.stream, "no", self.gap.reason]
         if self.is_tried:
             return [self.stream, "yes", ""]
-        return [self.stream, "unknown", "there is nothing to try it on"]
+        return [self.stream, "unknown", "no deployment to try it on"]
 
 
 def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[TestResult]:
-    """Try to read streams, the per-deployment ones on the first deployment that lets them.
+    """Try to read streams; a per-deployment one on up to five deployments, until one succeeds.
 
     Args:
         run: What the streams share.
@@ -59,7 +59,7 @@ def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[TestResult]:
         A result for each stream.
 
     Raises:
-        StopRun: If the API accepts the token nowhere, or nothing answers.
+        StopRun: If the API rejects the token, or nothing responds.
     """
     try:
         lists = {"/accounts": run.account_ids(), "/deployments": run.deployment_ids()}
@@ -98,18 +98,18 @@ def _tried(
 
 
 def table(results: Sequence[TestResult]) -> list[str]:
-    """Lay results out for a person.
+    """Return the results as a table.
 
     Args:
         results: The results.
 
     Returns:
-        The lines: one for each stream, and one that sums them up.
+        The lines: a head, one for each stream, and a total.
     """
     readable = sum(each.is_tried and each.gap is None for each in results)
     return [
         *aligned([["stream", "readable", "why not"], *(each.row for each in results)]),
-        f"the api_token works: {readable} of {len(results)} streams can be read"
+        f"the api_token works: {readable} of {counted(len(results), 'stream')} can be read"
         if readable
-        else "nothing can be read",
+        else "no stream can be read",
     ]

@@ -1,4 +1,4 @@
-"""What it means that something could not be read: one table for every part of the tap.
+"""What a failure to read something means: one table for every part of the tap.
 
 The streams, ``--test`` and the docs read it (docs/architecture.md, What happens when something
 goes wrong).
@@ -31,13 +31,16 @@ _SKIPPED: Mapping[type[ApiError], frozenset[Scope]] = {
 }
 """Where an error means that the resource is skipped. Everything else means that it failed."""
 
-_HINTS: Mapping[tuple[type[ApiError], Scope], str] = {
+_MEANINGS: Mapping[tuple[type[ApiError], Scope], str] = {
+    **{(DeniedError, each): "this token may not read it" for each in Scope},
     (GoneError, Scope.ACCOUNT): "every account has this, so api_url looks wrong",
+    (GoneError, Scope.OPTIONAL_ACCOUNT): "this account does not have it",
+    (GoneError, Scope.DEPLOYMENT): "it no longer exists or is being deprovisioned",
 }
 
 
 def unexpected(error: Exception) -> str:
-    """Return a line for a person about an exception that nobody expected.
+    """Return one line about an unexpected exception.
 
     Args:
         error: The exception, whose text may hold anything.
@@ -47,8 +50,18 @@ def unexpected(error: Exception) -> str:
     return f"unexpected {f'{name}: {text}' if text else name}; LOGLEVEL=DEBUG shows where"
 
 
+def meaning_of(error_class: type[ApiError], scope: Scope) -> str:
+    """Return what an error means, in plain words; empty if its own message is all there is.
+
+    Args:
+        error_class: The class of the error.
+        scope: What the response concerns.
+    """
+    return _MEANINGS.get((error_class, scope), "")
+
+
 def outcome_of(error_class: type[ApiError], scope: Scope) -> Outcome:
-    """Return what an error makes of a resource.
+    """Return whether an error means that a resource is skipped, or that it failed.
 
     Args:
         error_class: The class of the error.
@@ -66,11 +79,11 @@ def gap_of(error: ApiError, scope: Scope, stream: str, deployment_id: str | None
         stream: The stream's name.
         deployment_id: The deployment, if it concerns one.
     """
-    hint = _HINTS.get((type(error), scope))
+    meaning = meaning_of(type(error), scope)
     return Gap(
         outcome_of(type(error), scope),
         stream,
-        f"{error}; {hint}" if hint else str(error),
+        f"{meaning} ({error})" if meaning else str(error),
         deployment_id,
         is_gone=isinstance(error, GoneError),
     )

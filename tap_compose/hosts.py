@@ -1,4 +1,4 @@
-"""What the name of a host says."""
+"""Find out what kind of host a name is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine.
+    """Return whether a host is this machine.
 
     Args:
         host: A name or an address, an IPv6 one without brackets.

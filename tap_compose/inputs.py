@@ -1,4 +1,4 @@
-"""The files that a run reads: config, state and catalog, each once, so that pipes do too."""
+"""Read the input files: config, state and catalog. Each is read once, so it can be a pipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tap_compose.settings import SettingsError
 from tap_compose.times import canonical_time
 
 _MOST_LEVELS = 100
-"""So deep may a file be nested; the SDK copies what it holds by recursion."""
+"""Maximum nesting of a file; the SDK copies it by recursion."""
 
 
 def read_config(path: str) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def read_config(path: str) -> dict[str, Any]:
 
 
 def read_state(file: IO[str] | None) -> dict[str, Any] | None:
-    """Read a state file; ``checked_state`` tells whether it is a state."""
+    """Read a state file; ``checked_state`` checks the content."""
     return _read("state", file)
 
 
@@ -44,7 +44,7 @@ def read_catalog(file: IO[str] | None) -> Catalog | None:
         file: The open file.
 
     Raises:
-        SettingsError: If it is not a Singer catalog, with the place in it.
+        SettingsError: If it is not a Singer catalog; the message has the place.
     """
     content = _read("catalog", file)
     if file is None or content is None:
@@ -59,10 +59,10 @@ def read_catalog(file: IO[str] | None) -> Catalog | None:
 
 
 def checked_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Refuse a state that this tap cannot have written, instead of using half of it.
+    """Reject a state that this tap cannot have written, instead of using half of it.
 
     Args:
-        state: The state, or a whole STATE message, as some targets print it.
+        state: The state, or a STATE message, as some targets print it.
 
     Returns:
         The state.
@@ -95,7 +95,7 @@ def _check_bookmark(stream: str, bookmark: Any) -> None:
             canonical_time(time)
     except ValueError:
         raise SettingsError(
-            f"the state of {stream} holds a bookmark that is no time: {time[:40]!r}"
+            f"the state of {stream} has a bookmark that is not a time: {time[:40]!r}"
         ) from None
 
 
@@ -111,7 +111,7 @@ def _read(option: str, file: IO[str] | None) -> dict[str, Any] | None:
 
 
 def _json_object(option: str, name: str, content: bytes) -> dict[str, Any]:
-    deep = SettingsError(f"--{option}: {name} has more than {_MOST_LEVELS} levels")
+    deep = SettingsError(f"--{option}: {name} is nested more than {_MOST_LEVELS} levels deep")
     try:
         # Unlike the standard library it takes no NaN, and no text that is no Unicode.
         value = msgspec.json.decode(content.removeprefix(codecs.BOM_UTF8))
@@ -120,7 +120,7 @@ def _json_object(option: str, name: str, content: bytes) -> dict[str, Any]:
     except RecursionError:
         raise deep from None
     if not isinstance(value, dict):
-        raise SettingsError(f"--{option}: {name} must hold a JSON object")
+        raise SettingsError(f"--{option}: {name} must be a JSON object")
     if _is_deep(value):
         raise deep
     return value

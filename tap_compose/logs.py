@@ -1,8 +1,8 @@
-"""What goes to stderr: no line break, control character or token from outside in any line.
+"""Everything written to stderr: no line has a line break, control character or token in it.
 
-The names and ids in it come from the API and the texts from whatever answers in its place. A line
-break would begin a line that looks like one of the tap's, an escape sequence would steer the
-terminal. Everything passes here: the log of all loggers, and what is written for a person.
+Names, ids and texts come from the API, or from another server in its place. A line break could
+forge a line of the log, and an escape sequence could control the terminal. All lines pass through
+here: those of all loggers, and the tables on a terminal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LONGEST_LINE = 10_000
 _SHORTEST_TOKEN = 8
-"""Characters: a shorter text is no token, but may stand in any line."""
+"""Characters: a shorter text is not a token, and may be part of any line."""
 
 _tokens: set[str] = set()
 
@@ -40,14 +40,14 @@ def hide(token: object) -> None:
 
 
 def clean(text: str) -> str:
-    """Make a text fit for a line of the log or of a terminal.
+    """Return a text that is safe in a line of the log or of a terminal.
 
     Args:
         text: Any text.
 
     Returns:
-        The text without the token, every line break and control character escaped; what is very
-        long is cut.
+        The text without the token, with line breaks and control characters escaped; cut after
+        10,000 characters.
     """
     text = _without_tokens(text)
     if len(text) > _LONGEST_LINE:
@@ -56,17 +56,17 @@ def clean(text: str) -> str:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Write lines to stderr, if anybody reads it.
+    """Write lines to stderr, if it is open.
 
     Args:
-        lines: The lines, which may hold anything.
+        lines: The lines, with any characters.
     """
     with suppress(OSError):
         sys.stderr.write("".join(f"{clean(line)}\n" for line in lines))
 
 
 def protect_handlers() -> None:
-    """Let every handler that exists write clean lines, whatever logger the records are from."""
+    """Make every existing handler write clean lines, for all loggers."""
     loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
     handlers = {
         handler
@@ -81,7 +81,7 @@ def protect_handlers() -> None:
 class CleanFormatter(logging.Formatter):
     """Formats records as another formatter does, but clean.
 
-    The lines of a traceback, which hold the texts of exceptions, are indented: none of them can
+    The lines of a traceback contain the texts of exceptions. They are indented, so that none can
     look like a line of the log.
 
     Args:

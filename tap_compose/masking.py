@@ -1,7 +1,7 @@
-"""Take secrets out of texts that came from outside.
+"""Mask secrets in texts from outside.
 
-What is masked is found by its place: below a key with a telling name, behind such a name or an
-option of a command, in a URL before the host. The token is found wherever it stands.
+A secret is found by its place: below a key with a name like "password", after such a name or an
+option of a command, or in a URL before the host. The token is masked everywhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MASK = "***"
 
 _LONGEST_EXCERPT = 200
 _SHORTEST_PART = 12
-"""So many first characters of the token are masked too: something may have cut off the rest."""
+"""So many first characters of the token are masked too, in case the rest was cut off."""
 
 _LONGEST_PASSWORD = 256
 """Characters between ``://`` and ``@`` if there are blanks among them."""
@@ -59,11 +59,11 @@ _json_value = json.JSONDecoder().raw_decode
 
 
 def masked(text: str, token: str = "") -> str:
-    """Take what looks like a secret out of a text and make it one short line.
+    """Mask what looks like a secret in a text, and shorten it to one line.
 
     Args:
-        text: Any text that came from outside, JSON or not.
-        token: The bearer token, masked wherever it stands.
+        text: Any text from outside, JSON or not.
+        token: The bearer token, masked everywhere.
 
     Returns:
         At most 200 characters without line breaks, tokens, passwords or credentials in URLs.
@@ -76,15 +76,15 @@ def masked(text: str, token: str = "") -> str:
 
 
 def masked_json(value: Any, token: str = "") -> Any:
-    """Take secrets out of a JSON value.
+    """Mask secrets in a JSON value.
 
     Args:
         value: The value.
         token: The bearer token.
 
     Returns:
-        A copy in which all below a key with a telling name is masked, at any depth, and every
-        text as ``masked_text`` does it.
+        A copy in which everything below a key with a name like "password" is masked, at any
+        depth, and ``masked_text`` has masked every text.
     """
     if isinstance(value, str):
         return masked_text(value, token)
@@ -99,16 +99,16 @@ def masked_json(value: Any, token: str = "") -> Any:
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a name stands for a secret.
+    """Return whether a name is that of a secret.
 
     Args:
-        name: The key of a JSON object, or anything like it.
+        name: The key of a JSON object, or a similar name.
     """
     return _KEY.search(_CAMEL_CASE.sub("_", name)) is not None
 
 
 def masked_text(text: str, token: str = "") -> str:
-    """Take secrets out of a text.
+    """Mask secrets in a text.
 
     Args:
         text: The text: a message, a command, a URL, JSON that was cut off.
@@ -122,7 +122,7 @@ def masked_text(text: str, token: str = "") -> str:
 
 
 def without_token(text: str, token: str) -> str:
-    """Mask a token, percent-encoded or not, and whatever has its beginning.
+    """Mask a token, percent-encoded or not, and any part of it from its start.
 
     Args:
         text: The text.
@@ -136,10 +136,10 @@ def without_token(text: str, token: str) -> str:
 
 
 def one_line(text: str, longest: int = _LONGEST_EXCERPT) -> str:
-    """Make a text one short line.
+    """Shorten a text to one line.
 
     Args:
-        text: The text, free of secrets: it is cut.
+        text: The text, already without secrets.
         longest: Characters.
     """
     start = text[: 4 * longest]
@@ -152,7 +152,7 @@ def _length_in_common(text: str, other: str) -> int:
 
 
 def _without_credentials(text: str) -> str:
-    """Mask what stands between ``://`` and the ``@`` before a host."""
+    """Mask the text between ``://`` and the ``@`` before a host."""
     first, *rest = text.split("://")
     return "://".join([first, *map(_without_userinfo, rest)])
 
@@ -168,7 +168,7 @@ def _without_userinfo(rest: str) -> str:
 
 
 def _masked_after(pattern: re.Pattern[str], text: str) -> str:
-    """Mask the value behind each place that a pattern finds."""
+    """Mask the value after each match of a pattern."""
     parts: list[str] = []
     at = 0
     while found := pattern.search(text, at):

@@ -1,4 +1,4 @@
-"""Singer messages: written as whole lines, in blocks, and flushed at every STATE."""
+"""Write Singer messages to stdout: complete lines, in blocks, flushed at every STATE."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class _RecordMessage(msgspec.Struct, tag_field="type", tag="RECORD", gc=False):
 
 
 class MessageWriter(GenericSingerWriter[bytes, Message]):
-    """Writes messages to stdout; they come out at a STATE, or when there are many.
+    """Writes messages to stdout, at every STATE and at every 64 KiB.
 
     Attributes:
-        is_busy: Whether a block is on its way to whoever reads stdout.
+        is_busy: Whether a block is being written.
     """
 
     def __init__(self) -> None:
@@ -45,11 +45,11 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         self._stop: StopRun | None = None
 
     def stop(self, why: StopRun) -> None:
-        """End the run from a signal handler, but never within a line.
+        """End the run from a signal handler, but never in the middle of a line.
 
         Args:
-            why: What is raised, at once or after the block that is being written; and after
-                the next one too, since Python swallows what a handler raises within a finalizer.
+            why: Raised at once or after the block that is being written; and after the next
+                block too, because Python ignores what a handler raises within a finalizer.
         """
         self._stop = why
         if not self.is_busy:
@@ -72,7 +72,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             line: A JSON object without the line break.
 
         Raises:
-            StopRun: If stdout takes nothing any more.
+            StopRun: If stdout cannot be written.
         """
         self._write(line + b"\n")
 
@@ -101,10 +101,10 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             self.flush()
 
     def flush(self) -> None:
-        """Hand out what was written so far.
+        """Write all messages so far to stdout.
 
         Raises:
-            StopRun: If stdout takes nothing any more, or ``stop`` was called.
+            StopRun: If stdout cannot be written, or ``stop`` was called.
         """
         if not self._waiting:
             return
@@ -125,13 +125,13 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
 
 
 def stdout_failed(error: OSError) -> StopRun:
-    """Return what ends the run when stdout takes nothing any more.
+    """Return the error that ends the run because stdout cannot be written.
 
     Args:
-        error: What a write to stdout met.
+        error: The error of the write.
     """
-    # What Python still holds for stdout would fail once more at its exit.
+    # Python would flush stdout once more at its exit, and fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
-        return StopRun("the target has stopped reading: see its own messages")
-    return StopRun(f"stdout cannot be written: {error.strerror}")
+        return StopRun("the target stopped reading: see its log")
+    return StopRun(f"cannot write to stdout: {error.strerror}")

@@ -1,4 +1,4 @@
-"""Shows how far a run is: live where a person looks on, otherwise by a log line a minute."""
+"""Show the progress of a run: drawn if stderr is a terminal, otherwise a log line per minute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from tap_compose.logs import clean
-from tap_compose.report import Gap
+from tap_compose.report import Gap, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,21 +38,21 @@ logger = logging.getLogger("tap-compose")
 
 @dataclass(frozen=True)
 class ProgressSnapshot:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         streams: How many streams it has.
-        streams_done: How many of them are through.
-        stream: The present one; empty before the first.
-        parts: Of how many deployments that one is made, 1 if it has none.
-        parts_done: How many of these are through.
-        reached: The time up to which it is through, if it goes by time.
+        streams_done: How many of them are complete.
+        stream: The current one; empty before the first.
+        parts: How many deployments the current stream reads; 1 if it is not read by deployment.
+        parts_done: How many of these are complete.
+        reached: The time up to which audit_events is complete; empty for other streams.
         rows: Rows written so far.
-        rows_per_second: Rows written in a second of late.
+        rows_per_second: The rate of the last seconds.
         requests: Requests sent so far.
-        requests_per_second: Requests sent in a second of late.
-        missing: What was skipped or failed so far, in words; empty if nothing was.
-        waiting_for: What is being waited for, in words; empty if nothing is.
+        requests_per_second: The rate of the last seconds.
+        missing: How much was skipped or failed so far, in words; empty if nothing was.
+        waiting_for: What the run is waiting for, in words; empty if for nothing.
         seconds: How long the run has taken.
     """
 
@@ -71,8 +71,8 @@ class ProgressSnapshot:
     seconds: float
 
     @property
-    def present(self) -> str:
-        """The present stream and how far it is."""
+    def current(self) -> str:
+        """The current stream and its progress."""
         if self.parts > 1:
             return f"{self.stream}: {self.parts_done:,} of {self.parts:,} deployments"
         return f"{self.stream}: up to {self.reached}" if self.reached else self.stream
@@ -81,20 +81,29 @@ class ProgressSnapshot:
     def counts(self) -> str:
         """Rows, requests, and what is missing."""
         counts = (
-            f"{self.rows:,} rows, {self.rows_per_second:,.0f}/s; "
-            f"{self.requests:,} requests, {self.requests_per_second:,.0f}/s"
+            f"{counted(self.rows, 'row')}, {self.rows_per_second:,.0f}/s; "
+            f"{counted(self.requests, 'request')}, {self.requests_per_second:,.0f}/s"
         )
         return f"{counts}; {self.missing}" if self.missing else counts
 
+    @property
+    def done(self) -> str:
+        """How many streams are complete."""
+        return f"{self.streams_done} of {counted(self.streams, 'stream')}"
+
+    @property
+    def waits(self) -> str:
+        """What the run is waiting for."""
+        return f"waiting for {self.waiting_for}" if self.waiting_for else ""
+
     def __str__(self) -> str:
-        """Say it in a line."""
-        done = f"{self.streams_done} of {self.streams} streams"
-        waits = f"waiting for {self.waiting_for}" if self.waiting_for else ""
-        return "; ".join(part for part in (done, self.present, self.counts, waits) if part)
+        """Return all of it in one line."""
+        parts = (self.done, self.current, self.counts, self.waits)
+        return "; ".join(part for part in parts if part)
 
 
 class Progress:
-    """Looks at a run from time to time, without a hand in it.
+    """Takes snapshots of a run without changing it.
 
     Args:
         run: The run.
@@ -113,7 +122,7 @@ class Progress:
         self._seen: deque[tuple[float, int, int]] = deque([(monotonic(), 0, 0)])
 
     def snapshot(self) -> ProgressSnapshot:
-        """See how far the run is."""
+        """Return the progress of the run."""
         report = self._run.report
         stream, stats = report.current_stream
         rows = sum(each.rows for each in list(report.streams.values()))
@@ -124,10 +133,7 @@ class Progress:
             self._seen.popleft()
         then, rows_then, requests_then = self._seen[0]
         seconds = max(now - then, 1e-3)
-        if self._writer.is_busy:
-            waiting_for = "the target to take what was written"
-        else:
-            waiting_for = self._run.waiting_for
+        waiting_for = "the target to read" if self._writer.is_busy else self._run.waiting_for
         return ProgressSnapshot(
             len(self._streams),
             self._streams.index(stream) if stream in self._streams else 0,
@@ -146,10 +152,10 @@ class Progress:
 
 
 def show(run: Run, streams: Sequence[str], writer: MessageWriter) -> AbstractContextManager[object]:
-    """Show how far a run is while it goes on.
+    """Show the progress of a run.
 
-    It is drawn where stderr is a terminal, rich is installed (the extra ``progress``) and the
-    messages do not go to the same screen. Otherwise it is logged.
+    It is drawn if stderr is a terminal, stdout is not, and rich is installed (the extra
+    ``progress``). Otherwise it is logged, unless both are a terminal.
 
     Args:
         run: The run.
@@ -168,7 +174,7 @@ def show(run: Run, streams: Sequence[str], writer: MessageWriter) -> AbstractCon
 
 
 def _can_start_thread() -> bool:
-    """Try it: rich starts one, and cannot be stopped where that fails."""
+    """Return whether a thread can be started; rich starts one, and hangs if that fails."""
     try:
         _thread.start_new_thread(int, ())
     except RuntimeError:
@@ -212,7 +218,7 @@ def _drawn(progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def _warnings_above() -> Iterator[None]:
-    """Let warnings and errors come out above what is drawn, but not what the summary names."""
+    """Print warnings and errors above the drawing, except gaps, which the summary names."""
 
     def is_news(record: logging.LogRecord) -> bool:
         args = record.args if isinstance(record.args, tuple) else ()
@@ -226,15 +232,15 @@ def _warnings_above() -> Iterator[None]:
                 stack.callback(handler.removeFilter, is_news)
                 handler.addFilter(is_news)
                 handler.setLevel(max(handler.level, logging.WARNING))
-                handler.setStream(sys.stderr)  # by now what draws puts it above
+                handler.setStream(sys.stderr)  # which rich has replaced
         yield
 
 
 def drawing(snapshot: ProgressSnapshot) -> RenderableType:
-    """Draw how far a run is.
+    """Draw the progress of a run.
 
     Args:
-        snapshot: How far it is.
+        snapshot: The progress.
 
     Returns:
         Four lines for rich to draw.
@@ -252,13 +258,12 @@ def drawing(snapshot: ProgressSnapshot) -> RenderableType:
     head.add_row(
         Text("tap-compose", "bold"),
         ProgressBar(snapshot.streams, snapshot.streams_done + share, width=30),
-        f"{snapshot.streams_done} of {snapshot.streams} streams",
+        snapshot.done,
         Text(f"{minutes}:{seconds:02}", "cyan"),
     )
     table = Table.grid()
     table.add_row(head)
-    table.add_row(line(snapshot.present, "green"))
+    table.add_row(line(snapshot.current, "green"))
     table.add_row(line(snapshot.counts, "white"))
-    waiting = f"waiting for {snapshot.waiting_for}" if snapshot.waiting_for else ""
-    table.add_row(line(waiting, "dim"))
+    table.add_row(line(snapshot.waits, "dim"))
     return table

@@ -1,4 +1,4 @@
-"""What a run brought, what it could not do, and what its exit status is."""
+"""What a run wrote, what it could not read, and its exit status."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ logger = logging.getLogger("tap-compose")
 
 
 class StopRun(BaseException):
-    """Ends the run: nothing further makes sense.
+    """Ends the run early.
 
     Not an ``Exception``, which the SDK would report as a bug of the stream that met it.
 
     Args:
-        reason: Why, one line for a person.
+        reason: Why, in one line.
         status: The exit status.
     """
 
@@ -33,7 +33,7 @@ class StopRun(BaseException):
 
 
 class Outcome(Enum):
-    """What became of something that was asked for."""
+    """Why something is missing from the output."""
 
     SKIPPED = "skipped"
     """The token may not read it, or it no longer exists."""
@@ -42,7 +42,7 @@ class Outcome(Enum):
     """It should have been readable, and was not."""
 
     DROPPED = "dropped"
-    """A row without its id, which no target could tell from another."""
+    """A row without its id, which a target could not distinguish from another."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Gap:
     """Something that is missing from the output.
 
     Attributes:
-        outcome: What became of it.
-        stream: The stream's name, or None for the run as a whole.
-        reason: Why, one line for a person.
+        outcome: Skipped, failed or dropped.
+        stream: The stream's name, or None if it concerns the run.
+        reason: Why, in one line.
         deployment_id: The deployment, if it concerns one.
         is_gone: Whether it is missing because it no longer exists.
     """
@@ -75,7 +75,7 @@ class Gap:
 
 @dataclass
 class StreamStats:
-    """What a stream cost and brought.
+    """The counters of a stream.
 
     Attributes:
         rows: Rows written, before any stream map.
@@ -83,9 +83,9 @@ class StreamStats:
         retries: Requests that were sent again.
         began: When its sync began, monotonic seconds; None if it never did.
         ended: When its sync ended.
-        parts: How many partitions it has: its deployments, or the one that stands for all.
-        parts_done: How many of these are through.
-        reached: How far a stream came that has a bookmark and no partitions.
+        parts: How many partitions it has: its deployments, or 1 if it has none.
+        parts_done: How many of these are complete.
+        reached: The time up to which audit_events is complete; empty for other streams.
     """
 
     rows: int = 0
@@ -105,11 +105,11 @@ class StreamStats:
 
 @dataclass
 class Report:
-    """Collects what one run brought and what it did not; says each gap once.
+    """Collects the counters and the gaps of one run, and logs each gap once.
 
     Attributes:
         gaps: What is missing.
-        streams: What each stream brought and cost, by name.
+        streams: The counters of each stream, by name.
         began: When the run began, monotonic seconds.
         requests: All requests of the run, those for shared lists and probes included.
     """
@@ -120,17 +120,17 @@ class Report:
     requests: int = 0
 
     def stats_of(self, stream: str) -> StreamStats:
-        """Return the counters of a stream, to be counted up."""
+        """Return the counters of a stream, for the caller to increase."""
         return self.streams.setdefault(stream, StreamStats())
 
     @property
     def current_stream(self) -> tuple[str, StreamStats]:
-        """The stream whose sync began last, and its counters; an empty name if none has begun."""
+        """The stream whose sync began last, and its counters; an empty name before the first."""
         begun = [each for each in list(self.streams.items()) if each[1].began is not None]
         return begun[-1] if begun else ("", StreamStats())
 
     def add(self, gap: Gap) -> None:
-        """Note a gap and log it: a skip as a warning, the others as errors.
+        """Record a gap and log it: a skip as a warning, the others as errors.
 
         Args:
             gap: What is missing.
@@ -151,56 +151,68 @@ class Report:
         return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
     def exit_status(self, *, fail_on_skip: bool) -> int:
-        """Tell how the run ends.
+        """Return the exit status of the run.
 
         Args:
             fail_on_skip: Whether a skip counts as a failure.
 
         Returns:
-            0 if everything went out that should have, otherwise 1.
+            0 if everything that should be readable was written, otherwise 1.
         """
         return int(any(fail_on_skip or gap.outcome is not Outcome.SKIPPED for gap in self.gaps))
 
-    def verdict(self, stopped: str | None) -> str:
+    def verdict(self, stopped: str | None, *, fail_on_skip: bool) -> tuple[int, str]:
         """Return one line on whether the output is complete.
 
         Args:
             stopped: Why the run ended early, or None if it did not.
+            fail_on_skip: Whether a skip counts as a failure.
 
         Returns:
-            The line.
+            The log level of the line, and the line.
         """
         rows = sum(stats.rows for stats in self.streams.values())
-        missing = self.missing_text
+        missing = self.missing_text and f" with {self.missing_text}"
+        level, end = logging.INFO, ""
         if stopped is not None:
-            state = f"stopped early: {stopped}"
+            level, state = logging.ERROR, f"stopped early: {stopped};"
         elif self.exit_status(fail_on_skip=False):
-            state = f"incomplete: {missing}"
+            level, state = logging.ERROR, f"incomplete{missing}:"
         else:
-            state = f"complete but for {missing}" if missing else "complete"
-        return (
-            f"{state}; {rows:,} rows of {len(self.streams)} streams by {self.requests:,} requests "
-            f"in {monotonic() - self.began:.1f} s"
+            state = f"done{missing}:"
+            if self.exit_status(fail_on_skip=fail_on_skip):
+                level, end = logging.WARNING, "; exit status 1, because fail_on_skip is set"
+        return level, (
+            f"{state} {counted(rows, 'row')} from {counted(len(self.streams), 'stream')}, "
+            f"{counted(self.requests, 'request')}, {monotonic() - self.began:.1f} s{end}"
         )
 
-    def show(self, stopped: str | None = None) -> None:
-        """Sum the run up: as a table where a person looks on, otherwise as log lines.
+    def show(self, stopped: str | None = None, *, fail_on_skip: bool) -> None:
+        """Print the summary of the run: a table if stderr is a terminal, otherwise log lines.
 
         Args:
             stopped: Why the run ended early, or None if it did not.
+            fail_on_skip: Whether a skip counts as a failure.
         """
+        level, verdict = self.verdict(stopped, fail_on_skip=fail_on_skip)
         if sys.stderr.isatty():
-            lines = [*self._table(), *self._gap_lines(), self.verdict(stopped)]
+            lines = [*self._table(), *self._gap_lines(), verdict]
             print_lines(["", *lines])
             return
         for stream, stats in self.streams.items():
             counts = self._counts(stream, stats)
-            words = ", ".join(f"{value} {name}" for name, value in counts.items())
-            logger.info("summary of %s: %s", stream, words, extra={"summary": {stream: counts}})
+            words = (
+                counted(stats.rows, "row"),
+                counted(stats.requests, "request"),
+                counted(stats.retries, "retry", "retries"),
+                *(f"{counts[each.value]:,} {each.value}" for each in Outcome),
+                f"{counts['seconds']} s",
+            )
+            extra = {"summary": {stream: counts}}
+            logger.info("summary of %s: %s", stream, ", ".join(words), extra=extra)
         for line in self._gap_lines():
             logger.warning("%s", line)
-        is_complete = stopped is None and not self.exit_status(fail_on_skip=False)
-        logger.log(logging.INFO if is_complete else logging.ERROR, "%s", self.verdict(stopped))
+        logger.log(level, "%s", verdict)
 
     def _counts(self, stream: str, stats: StreamStats) -> dict[str, float]:
         return {
@@ -212,7 +224,7 @@ class Report:
         }
 
     def _table(self) -> list[str]:
-        """Stream by stream, what it brought and cost."""
+        """The counters of each stream."""
         rows: list[list[str]] = []
         for stream, stats in self.streams.items():
             counts = self._counts(stream, stats)
@@ -234,15 +246,26 @@ class Report:
                         streams.append(gap.stream)
             for place, reasons in places.items():
                 parts = (
-                    f"{', '.join(streams)} ({reason})" if streams else reason
+                    f"{', '.join(streams)}: {reason}" if streams else reason
                     for reason, streams in reasons.items()
                 )
                 lines.append(f"{outcome.value}: {place}: {'; '.join(parts)}")
         return lines
 
 
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    """Return a count with its noun: 1 row, 2,000 rows.
+
+    Args:
+        count: How many.
+        singular: The noun for one.
+        plural: The noun for all other counts; the singular with an s if it is None.
+    """
+    return f"{count:,} {singular if count == 1 else plural or f'{singular}s'}"
+
+
 def aligned(rows: Sequence[Sequence[str]], numbers: Container[int] = ()) -> list[str]:
-    """Lay a table out in columns.
+    """Align a table in columns.
 
     Args:
         rows: The cells, row by row; the first row is the head.

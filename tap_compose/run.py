@@ -1,4 +1,4 @@
-"""What all streams of one run share: settings, client, report, and the lists that are read once."""
+"""What all streams of a run share: settings, client, report, and the lists with ids."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Run:
     """One run of the tap.
 
     Attributes:
-        config: The settings as the user gave them; read when something is first wanted, since
-            discovery works without any.
-        transport: What sends requests; made from the settings if it is None.
-        tuning: How the client waits.
-        report: What was and what could not be done.
+        config: The settings as the user gave them; checked at the first use, because discovery
+            needs none.
+        transport: Sends requests; built from the settings if it is None.
+        tuning: How long the client waits.
+        report: The counters and the gaps.
         started: When the run began, as a canonical time: no bookmark is ever later.
     """
 
@@ -80,16 +80,16 @@ class Run:
 
     @property
     def requests_sent(self) -> int:
-        """How many requests were sent so far."""
+        """The number of requests sent so far."""
         return self._client.requests_sent if self._client else 0
 
     @property
     def waiting_for(self) -> str:
-        """What the next response is waiting for, in words; empty if there is nothing."""
+        """What the run is waiting for, in words; empty if for nothing."""
         return self._client.waiting_for if self._client else ""
 
     def close(self) -> None:
-        """Ask the API for nothing more."""
+        """Send no further request."""
         if self._client is not None:
             self._client.close()
             self.report.requests = self._client.requests_sent
@@ -101,12 +101,12 @@ class Run:
 
     @property
     def includes_account_level(self) -> bool:
-        """Whether this run takes the account-level streams: of several shards the first does."""
+        """Whether this run reads the account-level streams: only the first shard does."""
         shard = self.settings.deployment_shard
         return shard is None or shard.part == 1
 
     def expect_reads(self, paths: Mapping[str, int]) -> None:
-        """Note how often each path will be read, so that no body is kept longer than needed.
+        """Set how often each path will be read, so that no body is kept longer than needed.
 
         Args:
             paths: The number of reads by path, as streams write it.
@@ -130,7 +130,7 @@ class Run:
         return self._ids_of("/deployments", "deployments")
 
     def deployment_ids(self) -> list[str] | ApiError:
-        """Return the ids of the deployments that this run takes, or why they cannot be listed."""
+        """Return the ids of the deployments that this run reads, or why they cannot be listed."""
         if "chosen" not in self._ids:
             ids = self.all_deployment_ids()
             self._ids["chosen"] = ids if isinstance(ids, ApiError) else self._chosen(ids)
@@ -141,7 +141,7 @@ class Run:
         if chosen is not None:
             wanted = set(chosen)
             for unknown in sorted(wanted - set(ids)):
-                reason = f"deployment_ids names {unknown}, which the account does not have"
+                reason = f"deployment {unknown} of deployment_ids does not exist in this account"
                 self.report.add(Gap(Outcome.SKIPPED, None, reason))
             ids = [each for each in ids if each in wanted]
         return [each for each in ids if shard.holds(each)] if shard else ids
@@ -163,7 +163,7 @@ class Run:
         dropped: list[str] = []
         for item in items:
             if not isinstance(item, dict):
-                dropped.append("an entry that is no object")
+                dropped.append("an entry that is not an object")
             elif item_id := _id_of(item):
                 ids[item_id] = None
             else:
@@ -172,11 +172,11 @@ class Run:
         return list(ids)
 
     def report_dropped(self, name: str, reasons: Sequence[str]) -> None:
-        """Report the entries of a list that have no id; once, though several may read it.
+        """Report the entries of a list that have no id; once, even if several streams read it.
 
         Args:
-            name: The list's name, which is that of a stream too.
-            reasons: Why an entry is no row, for each one that is none.
+            name: The name of the list and of its stream.
+            reasons: For each such entry, why it is not a row.
         """
         if reasons and name not in self._incomplete_lists:
             self._incomplete_lists.add(name)
@@ -185,7 +185,7 @@ class Run:
 
 
 def _id_of(item: dict[str, Any]) -> str | None:
-    """Return the id as it stands in the rows of the list's own stream."""
+    """Return the id as the rows of the list's stream have it."""
     value = item.get("id")
     if value is None:
         value = item.get("_id")

@@ -1,4 +1,4 @@
-"""The settings: what a user can say, and whether it makes sense."""
+"""The settings: what a user can set, and the checks of the values."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         secret=True,
         title="API token",
         description=(
-            "Bearer token for the Compose API, made in the Compose console under "
-            "Account > API Tokens. It reads what its creator may read."
+            "Bearer token for the Compose API. Create it in the Compose console under "
+            "Account > API Tokens. It can read whatever the user who created it can read."
         ),
     ),
     th.Property(
@@ -36,7 +36,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         default="https://api.compose.io/2016-07",
         title="API URL",
         description=(
-            "Base URL of the API. Must be https, so that the token never travels in the clear, "
+            "Base URL of the API. Must be https, so that the token is encrypted, "
             "unless the host is this machine."
         ),
     ),
@@ -45,9 +45,9 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         th.DateTimeType,
         title="Start date",
         description=(
-            "Earliest audit event and recipe to fetch, such as 2020-01-01 or "
-            "2020-01-01T00:00:00Z. On every run the later of it and the bookmark counts. "
-            "Without it everything is fetched."
+            "Fetch audit events and recipes from this time on: 2020-01-01 or "
+            "2020-01-01T00:00:00Z. Each run starts from start_date or the bookmark, whichever is "
+            "later. By default everything is fetched."
         ),
     ),
     th.Property(
@@ -55,7 +55,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         th.DateTimeType,
         title="End date",
         description=(
-            "Fetch only audit events before this time, to backfill in slices. "
+            "Fetch audit events before this time only, for example to backfill year by year. "
             "Must be after start_date."
         ),
     ),
@@ -64,8 +64,8 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         th.ArrayType(th.StringType),
         title="Deployment IDs",
         description=(
-            "Fetch the deployment-scoped streams for these deployments only. "
-            "The stream deployments always lists all of them."
+            "Fetch the per-deployment streams for these deployments only. "
+            "The stream deployments always has all of them."
         ),
     ),
     th.Property(
@@ -73,9 +73,9 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         th.StringType,
         title="Deployment shard",
         description=(
-            "Split the deployments over several runs: 2/8 makes this run take the second of "
-            "eight parts. Account-level streams run in part 1 only; give each part a state of "
-            "its own."
+            "Split the deployments among several runs: 2/8 is the second of eight shards. "
+            "Account-level streams run in shard 1 only. Each shard needs a separate state. "
+            "The number of shards cannot be changed later, except doubled."
         ),
     ),
     th.Property(
@@ -83,21 +83,21 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1, maximum=64),
         default=8,
         title="Maximum concurrency",
-        description="Most requests in flight at once, from 1 to 64.",
+        description="Maximum number of requests in flight, 1 to 64.",
     ),
     th.Property(
         "request_timeout",
         th.NumberType(exclusive_minimum=0),
         default=60,
         title="Request timeout",
-        description="Seconds that one request may take.",
+        description="Seconds before a request times out.",
     ),
     th.Property(
         "max_retries",
         th.IntegerType(minimum=0, maximum=20),
         default=8,
         title="Maximum retries",
-        description="Further tries of a request after the first before it has failed, 0 to 20.",
+        description="Retries per request before it counts as failed, 0 to 20.",
     ),
     th.Property(
         "fail_on_skip",
@@ -105,8 +105,8 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         default=False,
         title="Fail on skip",
         description=(
-            "Exit with status 1 also when a resource was skipped because the token may not "
-            "read it or it no longer exists."
+            "Exit with status 1 even if resources were only skipped: the token may not read them, "
+            "or they no longer exist."
         ),
     ),
     th.Property(
@@ -114,7 +114,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         th.NumberType(minimum=0),
         default=60,
         title="Lookback",
-        description="Seconds by which an incremental run overlaps with the one before.",
+        description="Seconds before the bookmark that an incremental run fetches again.",
     ),
     th.Property(
         "include_connection_strings",
@@ -123,7 +123,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         title="Include connection strings",
         description=(
             "Fill the column connection_strings of deployment_details. "
-            "They carry live passwords: without this setting the column is null."
+            "It contains live passwords, so it is null by default."
         ),
     ),
     th.Property(
@@ -132,7 +132,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         default=False,
         title="Emit ACTIVATE_VERSION messages",
         description=(
-            "After a full-table stream was read completely, tell the target to drop the rows that "
+            "After a full-table stream was read completely, let the target delete rows that "
             "no longer exist."
         ),
     ),
@@ -140,38 +140,38 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         "user_agent",
         th.StringType,
         title="User agent",
-        description="What the User-Agent header says; tap-compose and its version by default.",
+        description="Value of the User-Agent header. By default tap-compose and its version.",
     ),
 ).to_dict()
-"""JSON Schema of the tap's own settings; the SDK adds those of stream maps and flattening."""
+"""JSON Schema of the tap's settings; the SDK adds those of stream maps and flattening."""
 
 _LONGEST_SPAN = 366 * 24 * 3600
 
 
 class SettingsError(ValueError):
-    """A setting or an input file that makes no sense; the message is one line that names it."""
+    """A setting or an input file that is not valid; the message is one line that names it."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several parts of the deployments.
+    """One of several shards of the deployments.
 
     Attributes:
-        part: This part, from 1.
-        parts: How many parts there are.
+        part: The number of this shard, from 1.
+        parts: How many shards there are.
     """
 
     part: int
     parts: int
 
     def holds(self, deployment_id: str) -> bool:
-        """Tell whether a deployment belongs to this part.
+        """Return whether a deployment belongs to this shard.
 
         Args:
             deployment_id: The deployment's id.
 
         Returns:
-            True for exactly one of the parts, the same one whatever other deployments exist.
+            True for exactly one shard, which does not depend on the other deployments.
         """
         digest = hashlib.sha256(deployment_id.encode()).digest()
         return int.from_bytes(digest, "big") % self.parts == self.part - 1
@@ -179,7 +179,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one run, checked; ``SETTINGS_SCHEMA`` has what each of them means.
+    """The checked settings of one run; ``SETTINGS_SCHEMA`` describes each of them.
 
     Attributes:
         start_date: Canonical time, or None.
@@ -205,16 +205,16 @@ class Settings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
-        """Make the settings from a config that fits ``SETTINGS_SCHEMA``.
+        """Return the settings of a config that fits ``SETTINGS_SCHEMA``.
 
         Args:
-            config: The settings by name; None stands for the default.
+            config: The settings by name; None means the default.
 
         Returns:
             The settings.
 
         Raises:
-            SettingsError: If a value makes no sense.
+            SettingsError: If a value is not valid.
         """
         values = {
             name: schema["default"]
@@ -226,11 +226,11 @@ class Settings:
         )
         if start_date and end_date and end_date <= start_date:
             raise SettingsError(
-                f"end_date must be after start_date, and {end_date} is not after {start_date}"
+                f"end_date must be after start_date: {end_date} is not after {start_date}"
             )
         for name in ("request_timeout", "lookback_seconds"):
             if not values[name] <= _LONGEST_SPAN:
-                raise SettingsError(f"{name} must be at most {_LONGEST_SPAN}, which is a year")
+                raise SettingsError(f"{name} must be at most {_LONGEST_SPAN}, a year")
         ids = values.get("deployment_ids")
         return cls(
             api_token=_token(values.get("api_token", "")),
@@ -253,10 +253,10 @@ def _token(token: str) -> str:
     token = token.strip()
     if not token:
         raise SettingsError(
-            "api_token is empty: make a token in the Compose console under Account > API Tokens"
+            "api_token is empty: create one in the Compose console under Account > API Tokens"
         )
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise SettingsError("api_token holds characters that no token has: copy it once more")
+        raise SettingsError("api_token has characters that no token has: copy it again")
     return token
 
 
@@ -270,14 +270,14 @@ def _url(url: str) -> str:
     except ValueError:
         host = ""
     if not (_is_host(host) and parts.scheme in {"http", "https"} and _is_uri(url)):
-        raise SettingsError("api_url must be an address such as https://api.compose.io/2016-07")
+        raise SettingsError("api_url must be a URL such as https://api.compose.io/2016-07")
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise SettingsError(
-            "api_url must hold no user, password, query or fragment; the token goes in api_token"
+            "api_url must not have a user, password, query or fragment: set the token as api_token"
         )
     if parts.scheme == "http" and not is_loopback(host):
         raise SettingsError(
-            f"api_url must start with https: plain http would send the token to {host} in the clear"
+            f"api_url must start with https: http would send the token to {host} unencrypted"
         )
     return url
 
@@ -313,7 +313,7 @@ def _shard(text: str | None) -> Shard | None:
     parts = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", text, re.ASCII)
     if parts is None or not 1 <= int(parts[1]) <= int(parts[2]):
         raise SettingsError(
-            f"deployment_shard must be a part of so many, 1/8 to 8/8, not {text[:60]!r}"
+            f"deployment_shard must be one shard of several, such as 2/8, not {text[:60]!r}"
         )
     return Shard(int(parts[1]), int(parts[2]))
 

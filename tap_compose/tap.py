@@ -1,4 +1,4 @@
-"""The tap: settings in, Singer messages out, and an exit status that tells the truth."""
+"""The tap: settings in, Singer messages out, and an exit status for the outcome."""
 
 from __future__ import annotations
 
@@ -51,13 +51,22 @@ if TYPE_CHECKING:
 _LONGEST_STOP = 5.0
 """Seconds from a signal to the exit, whatever the target does."""
 
+_HELP = {
+    "about_format": "Output format of --about.",
+    "config": "Config file in JSON, or ENV for the variables TAP_COMPOSE_...; can be repeated.",
+    "discover": "Print the catalog, with all streams and columns; needs no settings.",
+    "test": (
+        "Send a request or two per stream, print which streams the token can read, and exit "
+        "with 1 if a sync would fail. --test=schema only writes the SCHEMA messages."
+    ),
+    "catalog": "Sync only the streams and columns that this catalog selects.",
+    "state": "Resume from the last STATE of an earlier run.",
+}
+"""The help of each option; the SDK's text on --test is wrong for this tap."""
+
 
 class TapCompose(Tap):
-    """Singer tap for the Compose API.
-
-    Everything that a Compose account knows about its databases, deployment by deployment, in
-    any Singer target.
-    """
+    """Singer tap for the Compose API."""
 
     name = "tap-compose"
     package_name = "tap-compose"
@@ -90,8 +99,8 @@ class TapCompose(Tap):
 
     @property
     def _env_var_config(self) -> dict[str, Any]:
-        # The SDK's own way ends in a traceback for a number that is none, takes any word for
-        # false, and looks for .env beside its own code.
+        # The SDK ends in a traceback for an invalid number, reads any unknown word as false, and
+        # looks for .env in the folder of its code.
         return environment_config(self.config_jsonschema)
 
     @override
@@ -127,7 +136,7 @@ class TapCompose(Tap):
         if is_first:
             catalog: dict[str, Any] = self.input_catalog or {}
             for name in catalog.keys() - streams.keys():
-                self.logger.warning("the catalog names a stream %s, which does not exist", name)
+                self.logger.warning("unknown stream %s in the catalog is ignored", name)
                 del catalog[name]
         return streams
 
@@ -135,7 +144,7 @@ class TapCompose(Tap):
         """Sync everything that is selected.
 
         Returns:
-            The exit status: 0 if everything went out that should have.
+            The exit status: 0 if everything that should be readable was written.
         """
         if not any(stream.is_selected_by_catalog for stream in self.streams.values()):
             self.logger.error(
@@ -146,6 +155,7 @@ class TapCompose(Tap):
         selected = self._selected_streams()
         for stream, following in pairwise(selected):
             stream.next_stream = following if following.can_prefetch else None
+        self._streams = {stream.name: stream for stream in selected}  # each other one is a log line
 
         def sync() -> None:
             names = [stream.name for stream in selected]
@@ -155,10 +165,10 @@ class TapCompose(Tap):
         return self._reported(sync)
 
     def test_and_report(self) -> int:
-        """Say on stderr whether the token works and which streams it may read.
+        """Print on stderr whether the token works and which streams it may read.
 
         Returns:
-            The exit status: 0 if a sync could read everything that it should.
+            The exit status: 0 if a sync could read everything that should be readable.
         """
         try:
             results = try_streams(self.run, self._selected_streams())
@@ -173,7 +183,7 @@ class TapCompose(Tap):
         return report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
 
     def _selected_streams(self) -> list[ComposeStream]:
-        """Return the streams that this run takes, once it is noted which bodies they share."""
+        """Return the streams of this run, and let the client know which bodies they share."""
         selected = [stream for stream in self.streams.values() if stream.selected]
         paths = Counter(stream.path for stream in selected)
         paths.update({stream.list_path for stream in selected if stream.list_path})
@@ -181,7 +191,7 @@ class TapCompose(Tap):
         return selected
 
     def _reported(self, work: Callable[[], object]) -> int:
-        """Do something, hand out what it wrote, and sum it up."""
+        """Do something, flush what it wrote, and print the summary."""
         super()._setup_signal_handlers()
         stopped: str | None = None
         status = 0
@@ -200,13 +210,13 @@ class TapCompose(Tap):
                 stopped = unexpected(error)
             with suppress(StopRun):  # the target may be what is gone
                 self.write_message(StateMessage(value=self.state))
-        report = self.run.report
-        report.show(stopped)
-        return status or report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
+        report, fail_on_skip = self.run.report, self.run.settings.fail_on_skip
+        report.show(stopped, fail_on_skip=fail_on_skip)
+        return status or report.exit_status(fail_on_skip=fail_on_skip)
 
     @override
     def _setup_signal_handlers(self) -> None:
-        pass  # before there is anything to hand out, a signal ends the process as it is
+        pass  # before there is anything to flush, a signal ends the process at once
 
     @override
     def run_discovery(self) -> str:
@@ -226,6 +236,15 @@ class TapCompose(Tap):
         with suppress(RuntimeError):  # no further thread can be started
             _thread.start_new_thread(_exit_later, (status,))
         self.message_writer.stop(StopRun(f"received {signal.Signals(signum).name}", status))
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        command = super().get_singer_command()
+        command.help = "Read a Compose account and write it to stdout as Singer messages."
+        for option in cast("list[click.Option]", command.params):
+            option.help = _HELP.get(str(option.name), option.help)
+        return command
 
     @classmethod
     @override
@@ -314,7 +333,7 @@ def _exit_later(status: int) -> None:
 
 
 def main() -> None:
-    """Run the tap as a command, and log in one line whatever ends it early."""
+    """Run the tap as a command; if something ends it early, log that in one line."""
     if sys.stdout is None:
         TapCompose._exit_with("stdout is closed: there is nothing to write the messages to")  # noqa: SLF001
     if sys.platform != "win32":  # whoever starts us may have left it otherwise

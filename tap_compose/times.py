@@ -1,4 +1,4 @@
-"""Times: whatever spelling comes in, one spelling goes out.
+"""Convert times in any spelling to one spelling.
 
 Everything inside the tap compares times as text, as the SDK does with bookmarks, and that is
 only right while all of them have the same width: RFC 3339 in UTC with three digits of
@@ -50,10 +50,10 @@ def canonical_time(text: str) -> str:
         past the year 9999.
 
     Raises:
-        ValueError: If the text is no time.
+        ValueError: If the text is not a time.
     """
-    # The API's three spellings, told apart by their length, have short ways of their
-    # own: there may be millions of them.
+    # The API's three spellings differ in length and are read by faster code: there may be
+    # millions of them.
     length = len(text)
     if length == len("2016-12-16T15:00:14.922Z"):
         if _is_canonical(text):

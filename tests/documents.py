@@ -24,7 +24,7 @@ from tap_compose.api.errors import (
     TransientError,
     UnauthorizedError,
 )
-from tap_compose.failures import Scope, gap_of
+from tap_compose.failures import Scope, meaning_of, outcome_of
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
 from tests import pictures
@@ -197,9 +197,13 @@ def _failures_table() -> str:
             statuses.setdefault(error, []).append(name)
     rows = []
     for error, meant in statuses.items():
-        gaps = [gap_of(error(""), scope, "") for scope in Scope]
         retried = "retried, then " * (error is TransientError)
-        cells = [f"{retried}{gap.outcome.value}{gap.reason}" for gap in gaps]
+        cells = [
+            ": ".join(
+                filter(None, (retried + outcome_of(error, each).value, meaning_of(error, each)))
+            )
+            for each in Scope
+        ]
         rows.append(f"| {', '.join(meant)} | `{error.__name__}` | {' | '.join(cells)} |")
     head = " | ".join(["HTTP status", "class", *(scope.value for scope in Scope)])
     return _table(f"| {head} |", rows)

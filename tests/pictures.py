@@ -1,48 +1,70 @@
-"""Draws the pictures of README: how a run looks to a person, and what the demo ends with."""
+"""Draw the pictures of README: the progress of a run, and the output of the demo."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from tap_compose.progress import ProgressSnapshot, drawing
-from tap_compose.streams import STREAMS
+from tap_compose.progress import Progress, ProgressSnapshot, drawing
+from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.server import Sandbox
+from tap_compose.tap import TapCompose
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SNAPSHOT = ProgressSnapshot(
-    streams=len(STREAMS),
-    streams_done=17,
-    stream="deployment_recipes",
-    parts=1480,
-    parts_done=612,
-    reached="",
-    rows=2_417_803,
-    rows_per_second=9120,
-    requests=61_204,
-    requests_per_second=148,
-    missing="14 skipped",
-    waiting_for="GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s",
-    seconds=431,
-)
-"""A run over a large account, somewhere in its middle."""
+RECORDED = Path(__file__).parent / "progress_snapshot.json"
+SNAPSHOT = ProgressSnapshot(**json.loads(RECORDED.read_text()))
+"""The progress of a real run, which ``python -m tests.pictures`` recorded."""
+
+_DEPLOYMENTS, _LATENCY = 1000, 0.05
+
+
+def record() -> None:
+    """Run the tap against the sandbox, and record its progress in the middle of the recipes."""
+
+    def watch() -> None:
+        while not is_over.wait(0.25):
+            snapshot = seen.snapshot()
+            if snapshot.stream == "deployment_recipes" and snapshot.parts_done > _DEPLOYMENTS / 3:
+                RECORDED.write_text(json.dumps(asdict(snapshot), indent=2) + "\n")
+                return
+
+    is_over = Event()
+    with (
+        Sandbox(Size(deployments=_DEPLOYMENTS), latency=_LATENCY) as sandbox,
+        Path(os.devnull).open("w") as nowhere,
+        redirect_stdout(nowhere),
+    ):
+        tap = TapCompose(config={"api_url": sandbox.url, "api_token": sandbox.token})
+        seen = Progress(tap.run, list(tap.streams), tap.message_writer, rate_over=10)
+        watcher = Thread(target=watch)
+        watcher.start()
+        tap.sync_and_report()
+        is_over.set()
+        watcher.join()
 
 
 def progress() -> str:
-    """The picture of a run that goes on."""
-    return _picture("tap-compose --config config.json | target-postgres", drawing(SNAPSHOT))
+    """Return the picture of the progress of a run."""
+    command = f"--deployments {_DEPLOYMENTS} --latency {_LATENCY} -- tap-compose --config ENV"
+    return _picture(f"compose-sandbox run {command} > messages.jsonl", drawing(SNAPSHOT))
 
 
 def demo(root: Path) -> str:
-    """The picture of what ``make demo`` ends with; runs it."""
+    """Return the picture of the output of ``make demo``, which is run."""
     target = root / ".venvs" / "target-jsonl" / "bin" / "target-jsonl"
     screen = subprocess.run(
         [Path(sys.executable).parent / "compose-sandbox", "demo", "--target", target],
@@ -52,12 +74,12 @@ def demo(root: Path) -> str:
         check=True,
     ).stdout
     # These figures differ from run to run, and the picture should not.
-    screen = re.sub(r"\d+ requests in \S+ s$", "338 requests in 1.2 s", screen, flags=re.MULTILINE)
+    screen = re.sub(r"\d+ requests, \S+ s$", "338 requests, 1.2 s", screen, flags=re.MULTILINE)
     return _picture("make demo", Text(screen.rstrip(), no_wrap=True))
 
 
 def text_of(picture: str) -> list[str]:
-    """The lines of text in a picture."""
+    """Return the lines of text in a picture."""
     places = re.findall(r'<text [^>]*y="([\d.]+)"[^>]*>([^<]*)</text>', picture)
     lines: dict[str, str] = {}
     for place, part in places:
@@ -71,6 +93,11 @@ def text_of(picture: str) -> list[str]:
 def _picture(title: str, content: RenderableType) -> str:
     console = Console(record=True, width=92, file=StringIO(), force_terminal=True)
     console.print(content)
+    console.print()  # rich cuts off the bottom of the last line
     svg = console.export_svg(title=title, unique_id="tap-compose")
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # fetched from elsewhere
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+
+
+if __name__ == "__main__":
+    record()

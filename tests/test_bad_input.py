@@ -42,25 +42,25 @@ GOOD = {"api_token": "a-token-for-tests"}
 
 def test_no_token(tmp_path: Path) -> None:
     line = _refused(tmp_path, {})
-    assert line.startswith("api_token is missing: make a token in the Compose console")
+    assert line.startswith("api_token is missing: create one in the Compose console")
     assert "TAP_COMPOSE_API_TOKEN" in line
 
 
 @pytest.mark.parametrize(
     ("setting", "value", "expected"),
     [
-        ("api_token", "", "api_token is empty: make a token"),
-        ("api_token", "two words", "api_token holds characters that no token has"),
-        ("api_token", "line\nbreak", "api_token holds characters that no token has"),
+        ("api_token", "", "api_token is empty: create one"),
+        ("api_token", "two words", "api_token has characters that no token has"),
+        ("api_token", "line\nbreak", "api_token has characters that no token has"),
         ("api_token", 12345678, "api_token must be a string, in quotes"),
-        ("api_url", "http://api.compose.io/2016-07", "api_url must start with https: plain http"),
-        ("api_url", "api.compose.io", "api_url must be an address such as https://"),
-        ("api_url", "https://[::1/x", "api_url must be an address such as https://"),
-        ("api_url", "https://me:hidden@api.example", "api_url must hold no user, password"),
-        ("max_concurrency", 0, "max_concurrency must be a whole number from 1 to 64, not '0'"),
-        ("max_concurrency", "x", "max_concurrency must be a whole number from 1 to 64, not 'x'"),
-        ("max_concurrency", 65, "max_concurrency must be a whole number from 1 to 64, not '65'"),
-        ("max_retries", -1, "max_retries must be a whole number from 0 to 20, not '-1'"),
+        ("api_url", "http://api.compose.io/2016-07", "api_url must start with https: http"),
+        ("api_url", "api.compose.io", "api_url must be a URL such as https://"),
+        ("api_url", "https://[::1/x", "api_url must be a URL such as https://"),
+        ("api_url", "https://me:hidden@api.example", "api_url must not have a user, password"),
+        ("max_concurrency", 0, "max_concurrency must be an integer from 1 to 64, not '0'"),
+        ("max_concurrency", "x", "max_concurrency must be an integer from 1 to 64, not 'x'"),
+        ("max_concurrency", 65, "max_concurrency must be an integer from 1 to 64, not '65'"),
+        ("max_retries", -1, "max_retries must be an integer from 0 to 20, not '-1'"),
         ("request_timeout", 0, "request_timeout must be a number above 0, not '0'"),
         ("lookback_seconds", -5, "lookback_seconds must be a number of at least 0, not '-5'"),
         ("lookback_seconds", 10**9, "lookback_seconds must be at most"),
@@ -69,8 +69,8 @@ def test_no_token(tmp_path: Path) -> None:
         ("start_date", "yesterday", "start_date must be a date or a time such as 2020-01-01"),
         ("start_date", 20200101, "start_date must be a string, in quotes, not '20200101'"),
         ("end_date", "2020-13-01", "end_date must be a date or a time such as 2020-01-01"),
-        ("deployment_shard", "9/8", "deployment_shard must be a part of so many, 1/8 to 8/8"),
-        ("deployment_shard", "0/8", "deployment_shard must be a part of so many, 1/8 to 8/8"),
+        ("deployment_shard", "9/8", "deployment_shard must be one shard of several, such as 2/8"),
+        ("deployment_shard", "0/8", "deployment_shard must be one shard of several, such as 2/8"),
         ("user_agent", "a\nb", "user_agent must be printable ASCII"),
     ],
 )
@@ -84,12 +84,12 @@ def test_a_bad_value_in_a_file(tmp_path: Path, setting: str, value: Any, expecte
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
-        ("MAX_CONCURRENCY", "0", "max_concurrency must be a whole number from 1 to 64, not '0'"),
-        ("MAX_CONCURRENCY", "x", "max_concurrency must be a whole number from 1 to 64, not 'x'"),
+        ("MAX_CONCURRENCY", "0", "max_concurrency must be an integer from 1 to 64, not '0'"),
+        ("MAX_CONCURRENCY", "x", "max_concurrency must be an integer from 1 to 64, not 'x'"),
         ("FAIL_ON_SKIP", "flase", "fail_on_skip must be true or false, not 'flase'"),
         ("REQUEST_TIMEOUT", "soon", "request_timeout must be a number above 0, not 'soon'"),
         ("STREAM_MAPS", "{", "stream_maps is not valid"),
-        ("DEPLOYMENT_SHARD", "2", "deployment_shard must be a part of so many"),
+        ("DEPLOYMENT_SHARD", "2", "deployment_shard must be one shard of several"),
     ],
 )
 def test_a_bad_value_in_the_environment(variable: str, value: str, expected: str) -> None:
@@ -126,7 +126,7 @@ def test_an_end_date_before_the_start_date(tmp_path: Path) -> None:
     [
         ('{"api_token": "secret-thing",}', "config.json is not valid JSON: "),
         ("", "config.json is not valid JSON: "),
-        ("[1]", "config.json must hold a JSON object"),
+        ("[1]", "config.json must be a JSON object"),
     ],
 )
 def test_a_malformed_config_file(tmp_path: Path, text: str, expected: str) -> None:
@@ -147,7 +147,7 @@ def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("{", "is not valid JSON"),
-        ("[]", "must hold a JSON object"),
+        ("[]", "must be a JSON object"),
         ('{"audit_events": "2018-01-01"}', "the state has no bookmarks"),
         ('{"bookmarks": []}', "the state's bookmarks must be an object"),
         ('{"bookmarks": {"audit_events": 3}}', "the state of audit_events was not written"),
@@ -157,7 +157,7 @@ def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
         ),
         (
             '{"bookmarks": {"audit_events": {"replication_key_value": "monday"}}}',
-            "the state of audit_events holds a bookmark that is no time: 'monday'",
+            "the state of audit_events has a bookmark that is not a time: 'monday'",
         ),
         (
             '{"bookmarks": {"deployment_recipes": {"partitions": [4]}}}',
@@ -219,7 +219,7 @@ def test_a_catalog_with_an_unknown_stream(tmp_path: Path, sandbox: Sandbox) -> N
     config.write_text(json.dumps(config_for(sandbox)))
     output = command("--config", config, "--catalog", path)
     assert output.status == 0
-    assert _complaints(output) == ["the catalog names a stream invoices, which does not exist"]
+    assert _complaints(output) == ["unknown stream invoices in the catalog is ignored"]
     assert output.rows.keys() == {"accounts"}
 
 
@@ -267,7 +267,7 @@ def test_a_wrong_token(tmp_path: Path, sandbox: Sandbox) -> None:
     output = command("--config", path)
     assert output.status == 1
     (line,) = _complaints(output)
-    assert line.startswith("stopped early: the API refuses this api_token (HTTP 401 Unauthorized")
+    assert line.startswith("stopped early: the API rejects this api_token (HTTP 401 Unauthorized")
     assert "Account > API Tokens" in line
     assert "mistyped-token" not in output.stderr
     assert sandbox.log.paths == ["/accounts"]
@@ -282,7 +282,7 @@ def test_nobody_listening(tmp_path: Path) -> None:
     assert output.status == 1
     (line,) = _complaints(output)
     assert line.startswith(
-        f"stopped early: no connection to 127.0.0.1:{port}; nothing answers at 127.0.0.1:{port}: "
+        f"stopped early: no connection to 127.0.0.1:{port}; nothing responds at 127.0.0.1:{port}: "
         "check api_url and the network; 0 rows"
     )
 
@@ -293,7 +293,7 @@ def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox:
     output = command("--config", path)
     assert output.status == 1
     lines = _complaints(output)
-    assert "failed: user: HTTP 404 Not Found: not_found; every account has this, so api_url" in (
+    assert "failed: user: every account has this, so api_url looks wrong (HTTP 404 Not Found" in (
         "\n".join(lines)
     )
     assert output.rows == {}

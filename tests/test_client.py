@@ -246,7 +246,7 @@ def test_an_unreadable_body_is_sent_again_and_then_the_result() -> None:
         responses = client.get_many([_json("/teams"), _json("/user")])
         (_, problem), (_, result) = responses
         assert type(problem) is TransientError
-        assert (problem.status, str(problem)) == (200, "HTTP 200 with a body that is no JSON")
+        assert (problem.status, str(problem)) == (200, "HTTP 200 with a body that is not JSON")
         assert result == 1
         assert (responses.requests, responses.retries) == (4, 2)
     assert transport.paths.count("/teams") == 3
@@ -475,8 +475,8 @@ def test_a_401_is_fatal_only_if_the_accounts_are_refused_too(
             take(client, "/teams")
         assert isinstance(caught.value, RunEndingError)
         assert str(caught.value) == (
-            "the API refuses this api_token (HTTP 401 Unauthorized: no ***): it was mistyped or "
-            "revoked; make a new one in the Compose console under Account > API Tokens"
+            "the API rejects this api_token (HTTP 401 Unauthorized: no ***): it was mistyped or "
+            "revoked; create a new one in the Compose console under Account > API Tokens"
         )
         assert transport.paths == ["/teams", "/accounts"]
         assert client.requests_sent == 1  # the probe does not count
@@ -574,7 +574,7 @@ def test_nobody_listening_ends_the_run(take: Callable[[Client, str], object]) ->
             take(client, "/teams")
         assert isinstance(caught.value, RunEndingError)
         assert str(caught.value) == (
-            "no connection to api.example; nothing answers at api.example: "
+            "no connection to api.example; nothing responds at api.example: "
             "check api_url and the network"
         )
         assert transport.paths == ["/teams"] * 3
@@ -593,7 +593,9 @@ def test_silence_in_the_midst_of_a_run_ends_it_if_the_probe_is_not_answered(
         responses = client.get_many(_numbered(9))
         assert _results(next(responses) for _ in range(3)) == [0, TransientError, TransientError]
         if isinstance(accounts, TransportError):
-            with pytest.raises(UnreachableError, match="^it broke; nothing answers at api.example"):
+            with pytest.raises(
+                UnreachableError, match="^it broke; nothing responds at api.example"
+            ):
                 next(responses)
         else:
             assert _results(responses) == [TransientError] * 6

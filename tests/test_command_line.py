@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 def test_version() -> None:
     output = command("--version")
     assert output.stdout.decode().startswith(f"tap-compose v{version('tap-compose')}, Meltano SDK")
+
+
+def test_the_help_describes_what_the_options_do() -> None:
+    lines = command("--help").stdout.decode().split()
+    test = (
+        "Send a request or two per stream, print which streams the token can read, and exit with "
+        "1 if a sync would fail. --test=schema only writes the SCHEMA messages."
+    )
+    state = "Resume from the last STATE of an earlier run."
+    for option, text in (("--test TEXT", test), ("--state FILENAME", state)):
+        assert f"{option} {text} --" in " ".join(lines)
 
 
 def test_discovery_needs_no_token() -> None:
@@ -143,13 +155,17 @@ def test_skips_are_warnings_unless_they_should_fail(tmp_path: Path, sandbox: San
     config = tmp_path / "config.json"
     catalog = tmp_path / "catalog.json"
     catalog.write_text(json.dumps(catalog_of("deployment_addons")))
-    for fail_on_skip, status in ((False, 0), (True, 1)):
+    gone = "it no longer exists or is being deprovisioned (HTTP 404 Not Found: not_found)"
+    verdict = r"done with 1 skipped: 21 rows from 1 stream, 13 requests, [\d.]+ s"
+    why = "; exit status 1, because fail_on_skip is set"
+    for fail_on_skip, status, end in (
+        (False, 0, rf"INFO .*\| {verdict}"),
+        (True, 1, rf"WARNING .*\| {verdict}{why}"),
+    ):
         config.write_text(json.dumps(config_for(sandbox, fail_on_skip=fail_on_skip)))
         output = command("--config", config, "--catalog", catalog)
         assert output.status == status
         leaving = sandbox.account.leaving
-        assert f"skipped: deployment_addons of deployment {leaving}: HTTP 404" in output.stderr
-        assert f"| skipped: deployment {leaving}: deployment_addons (HTTP 404" in output.stderr
-        assert "| complete but for 1 skipped; 21 rows of 1 streams by 13 requests in" in (
-            output.stderr
-        )
+        assert f"| skipped: deployment_addons of deployment {leaving}: {gone}\n" in output.stderr
+        assert f"| skipped: deployment {leaving}: deployment_addons: {gone}\n" in output.stderr
+        assert re.search(rf"\| {end}\n$", output.stderr)

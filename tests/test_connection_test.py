@@ -57,14 +57,14 @@ def test_a_wrong_token_is_one_line(tmp_path: Path, sandbox: Sandbox) -> None:
     output = _tested(sandbox, tmp_path, api_token="another-token-for-tests")
     assert (output.status, output.stdout) == (1, b"")
     line = _one_line(output)
-    assert "the API refuses this api_token (HTTP 401 Unauthorized: invalid_token)" in line
+    assert "the API rejects this api_token (HTTP 401 Unauthorized: invalid_token)" in line
     assert "another-token" not in line
 
 
 def test_nobody_there_is_one_line(tmp_path: Path, sandbox: Sandbox) -> None:
     output = _tested(sandbox, tmp_path, api_url="http://127.0.0.1:9/2016-07", max_retries=0)
     assert output.status == 1
-    assert "nothing answers at 127.0.0.1:9: check api_url and the network" in _one_line(output)
+    assert "nothing responds at 127.0.0.1:9: check api_url and the network" in _one_line(output)
 
 
 @pytest.mark.parametrize(("fail_on_skip", "status"), [(False, 0), (True, 1)])
@@ -76,8 +76,13 @@ def test_a_stream_that_this_token_may_not_read(
         output = _tested(sandbox, tmp_path, fail_on_skip=fail_on_skip)
     table = _table(output)
     assert output.status == status
-    assert table["billables"] == "no HTTP 403 Forbidden: struck by a fault"
-    assert table["deployment_roles"].startswith("no HTTP 401 Unauthorized")
+    assert (
+        table["billables"]
+        == "no this token may not read it (HTTP 403 Forbidden: struck by a fault)"
+    )
+    assert table["deployment_roles"].startswith(
+        "no this token may not read it (HTTP 401 Unauthorized"
+    )
     assert sum(each == "yes" for each in table.values()) == len(STREAMS) - 2
     assert output.stderr.endswith(
         f"the api_token works: {len(STREAMS) - 2} of {len(STREAMS)} streams can be read\n"
@@ -108,7 +113,7 @@ def test_a_wrong_address_is_no_working_token(tmp_path: Path, sandbox: Sandbox) -
     assert "api_url looks wrong" in _table(output)["accounts"]
     assert _table(output)["account_users"].startswith("no the list of accounts cannot be read: ")
     assert "| ERROR" not in output.stderr  # the table says it
-    assert output.stderr.endswith("nothing can be read\n")
+    assert output.stderr.endswith("no stream can be read\n")
 
 
 def test_a_refused_list_of_accounts_is_a_skip_as_in_a_sync(tmp_path: Path) -> None:
@@ -116,7 +121,7 @@ def test_a_refused_list_of_accounts_is_a_skip_as_in_a_sync(tmp_path: Path) -> No
         tested = _tested(sandbox, tmp_path)
         synced = sync(config_for(sandbox), streams=["accounts", "account_users", "user"])
     reason = "HTTP 403 Forbidden: struck by a fault"
-    assert _table(tested)["accounts"] == f"no {reason}"
+    assert _table(tested)["accounts"] == f"no this token may not read it ({reason})"
     assert _table(tested)["account_users"] == f"no the list of accounts cannot be read: {reason}"
     assert (tested.status, synced.status) == (0, 0)
     assert synced.rows.keys() == {"user"}
@@ -126,7 +131,7 @@ def test_an_account_without_deployments(tmp_path: Path) -> None:
     with Sandbox(Size(deployments=0, events=0)) as sandbox:
         output = _tested(sandbox, tmp_path)
     assert output.status == 0
-    assert _table(output)["deployment_roles"] == "unknown there is nothing to try it on"
+    assert _table(output)["deployment_roles"] == "unknown no deployment to try it on"
     assert _table(output)["deployments"] == "yes"
 
 

@@ -103,7 +103,7 @@ def _by_key(rows: list[Row], keys: list[str]) -> dict[Any, Row]:
 
 
 def _recipes_written(words: str) -> int:
-    return sum(map(int, re.findall(r"summary of deployment_recipes: (\d+) rows", words)))
+    return sum(map(int, re.findall(r"summary of deployment_recipes: (\d+) rows?", words)))
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ TOKEN = "a-token-for-tests"
     ("status", "kind", "message"),
     [
         (204, TransientError, "HTTP 204: a response without the resource"),
-        (301, RejectedError, "HTTP 301: the API answered with a redirect, which is never followed"),
-        (307, RejectedError, "HTTP 307: the API answered with a redirect, which is never followed"),
+        (301, RejectedError, "HTTP 301: redirects are not followed; check api_url"),
+        (307, RejectedError, "HTTP 307: redirects are not followed; check api_url"),
         (400, RejectedError, "HTTP 400 Bad Request: no such id"),
         (401, UnauthorizedError, "HTTP 401 Unauthorized: no such id"),
         (402, RejectedError, "HTTP 402 Payment Required: no such id"),

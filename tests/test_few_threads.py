@@ -89,7 +89,7 @@ def test_requests_are_sent_by_the_threads_there_are(
     warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
     (line,) = warnings
     assert line.startswith("cannot start another thread: can't start new thread; requests are sent")
-    assert line.endswith(f" by {max(threads, 1)} of 8")
+    assert line.endswith(f" by {max(threads, 1)} of 8 threads")
 
 
 def test_without_threads_the_run_can_still_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,4 +204,4 @@ def test_on_a_terminal_nothing_is_drawn_then(
         )
     assert status == 0
     assert "Traceback" not in screen
-    assert "complete; " in screen
+    assert "done: " in screen

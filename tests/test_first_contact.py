@@ -100,7 +100,7 @@ def test_the_run_ends_after_three_tries_however_many_requests_there_are(hangs_up
         with pytest.raises(UnreachableError) as caught:
             list(client.get_many(_requests(40)))
         assert str(caught.value).endswith(
-            f"; nothing answers at {listener.address}: check api_url and the network"
+            f"; nothing responds at {listener.address}: check api_url and the network"
         )
         assert len(_rounds(listener.taken, 0.4)) == 3
         assert len(listener.taken) <= 8 + 8 + 8
@@ -116,7 +116,7 @@ def test_a_lookup_that_never_ends_ends_the_run(monkeypatch: pytest.MonkeyPatch) 
         client.get(_requests(1)[0])
     is_over.set()
     assert str(caught.value) == (
-        "no response from api.example in 0.3 s; nothing answers at api.example: "
+        "no response from api.example in 0.3 s; nothing responds at api.example: "
         "check api_url and the network"
     )
 
@@ -177,7 +177,7 @@ def test_of_a_process_with_default_retries(
         f"/accounts: {problem}; retry 1 of 2 in 1.0 s",
         f"/accounts: {problem}; retry 2 of 2 in 2.0 s",
     ]
-    expected = f"{problem}; nothing answers at {address}: check api_url and the network"
+    expected = f"{problem}; nothing responds at {address}: check api_url and the network"
     assert expected in output.stderr
     assert len(listener.taken) == (3 if is_silent else 0)
 

@@ -37,8 +37,8 @@ def test_what_python_forgives_is_forgiven() -> None:
     ("body", "expected"),
     [
         (b"", "an empty body"),
-        (b"<html>maintenance</html>", "a body that is no JSON"),
-        (b'{"_embedded": {"teams": [', "a body that is no JSON"),
+        (b"<html>maintenance</html>", "a body that is not JSON"),
+        (b'{"_embedded": {"teams": [', "a body that is not JSON"),
         (b"[]", "a body without a list of teams"),
         (b'{"_embedded": null}', "a body without a list of teams"),
         (b'{"_embedded": {"teams": null}}', "a body without a list of teams"),

@@ -48,11 +48,11 @@ def test_a_run_with_early_hints_before_every_response(
     [
         (
             {"REQUESTS_CA_BUNDLE": "gone.pem"},
-            "no certificates can be read from gone.pem: No such file or directory; correct ",
+            "cannot read certificates from gone.pem: No such file or directory; correct ",
         ),
         (
             {"HTTPS_PROXY": "ftp://proxy.example", "https_proxy": "ftp://proxy.example"},
-            "ftp://proxy.example is no address of a proxy; correct HTTPS_PROXY or ALL_PROXY",
+            "ftp://proxy.example is not the URL of a proxy; correct HTTPS_PROXY or ALL_PROXY",
         ),
     ],
 )

@@ -312,10 +312,10 @@ BOMB = bomb(LARGEST_BODY + 1)
     ("packing", "body", "message"),
     [
         (b"gzip", BOMB, "larger than 256 MiB"),
-        (b"gzip", BOMB[:100_000], "no whole gzip file"),
+        (b"gzip", BOMB[:100_000], "not a complete gzip file"),
         (b"gzip", gzip.compress(b"{}") + BOMB, "larger than 256 MiB"),
-        (b"gzip, gzip", gzip.compress(BOMB), "packed as 'gzip, gzip', which was not asked for"),
-        (b"br", b"{}", "packed as 'br', which was not asked for"),
+        (b"gzip, gzip", gzip.compress(BOMB), "compressed as 'gzip, gzip', which was not requested"),
+        (b"br", b"{}", "compressed as 'br', which was not requested"),
     ],
 )
 def test_a_body_takes_no_more_memory_than_it_may(packing: bytes, body: bytes, message: str) -> None:
@@ -371,7 +371,7 @@ def test_a_proxy_gets_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
         assert asked.path == "api.example:443"
         assert TOKEN.encode() not in asked.head
     assert str(caught.value) == (
-        f"the proxy http://{proxy.address} gives no connection to api.example: 502 Bad Gateway"
+        f"the proxy http://{proxy.address} does not connect to api.example: 502 Bad Gateway"
     )
     assert type(caught.value) is BrokenConnectionError
 
@@ -382,7 +382,7 @@ def _problem(url: str = "https://api.example") -> TransportError:
     return caught.value
 
 
-CORRECT = "correct HTTPS_PROXY or ALL_PROXY, or name the API's host in NO_PROXY"
+CORRECT = "correct HTTPS_PROXY or ALL_PROXY, or add the API's host to NO_PROXY"
 
 
 def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,7 +392,7 @@ def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         problem = _problem()
     assert isinstance(problem, SetupError)
     assert str(problem) == (
-        f"the proxy {proxy.address} gives no connection to api.example: "
+        f"the proxy {proxy.address} does not connect to api.example: "
         f"407 Proxy Authentication Required; {CORRECT}"
     )
 
@@ -411,7 +411,7 @@ def test_what_is_no_proxy(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _proxied(monkeypatch, proxy)
     problem = _problem()
     assert isinstance(problem, SetupError)
-    assert str(problem) == f"{proxy} is no address of a proxy; {CORRECT}"
+    assert str(problem) == f"{proxy} is not the URL of a proxy; {CORRECT}"
 
 
 def test_a_socks_proxy_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,8 +419,8 @@ def test_a_socks_proxy_without_its_package(monkeypatch: pytest.MonkeyPatch) -> N
     problem = _problem()
     assert isinstance(problem, SetupError)
     assert str(problem) == (
-        "the proxy proxy.example:1080 needs the package PySocks: install it beside tap-compose, "
-        "or name another proxy"
+        "the proxy proxy.example:1080 needs the package PySocks: install it together with "
+        "tap-compose, or set another proxy"
     )
 
 
@@ -435,7 +435,7 @@ def test_certificates_that_cannot_be_read(
     problem = _problem()
     assert isinstance(problem, SetupError)
     assert str(problem) == (
-        f"no certificates can be read from {tmp_path / name}: {reason or 'it holds none'}; "
+        f"cannot read certificates from {tmp_path / name}: {reason or 'it has none'}; "
         f"correct {variable}"
     )
 

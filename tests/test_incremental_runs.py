@@ -235,7 +235,7 @@ def test_a_bookmark_in_the_future_is_reported_and_kept(
     )
     assert output.rows == {}
     assert output.bookmarks["audit_events"] == bookmark
-    assert "lies in the future" in caplog.text
+    assert "is in the future" in caplog.text
 
 
 def _events(sandbox: Sandbox) -> list[str]:

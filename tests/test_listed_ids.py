@@ -116,7 +116,7 @@ def test_entries_that_are_no_objects_are_reported_each() -> None:
             output = sync(config_for(sandbox), streams=streams)
         assert output.status == 1
         assert Counter(_dropped(output)) == {
-            ("deployments", "an entry that is no object"): 2,
+            ("deployments", "an entry that is not an object"): 2,
             ("deployments", "a row without its id"): 1,
         }
 

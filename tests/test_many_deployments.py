@@ -52,7 +52,7 @@ def test_choosing_deployments_takes_a_few_comparisons_for_each() -> None:
     run = Run(config, transport)
     assert run.deployment_ids() == existing[500:]
     assert [gap.reason for gap in run.report.gaps] == [
-        "deployment_ids names unknown, which the account does not have"
+        "deployment unknown of deployment_ids does not exist in this account"
     ]
     run.close()
     assert _Counted.uses < 20 * len(chosen)

@@ -180,7 +180,7 @@ def test_config_test_says_what_is_wrong(project: Project) -> None:
     token = "a-token-that-was-revoked"
     project = project.with_environment(TAP_COMPOSE_API_TOKEN=token)
     result = project.meltano("config", "test", "tap-compose", status=1)
-    assert "the API refuses this api_token (HTTP 401 Unauthorized" in result.stdout + result.stderr
+    assert "the API rejects this api_token (HTTP 401 Unauthorized" in result.stdout + result.stderr
     assert token not in result.stdout + result.stderr
 
 
@@ -268,7 +268,7 @@ def test_a_run_that_fails(project: Project, small: Sandbox) -> None:
     assert "Extractor failed" in stderr
     line = next(line for line in stderr.splitlines() if f" rows of {len(STREAMS)} streams " in line)
     assert "[error" in line
-    assert "incomplete: " in line
+    assert "incomplete with " in line
     whole = sync(config_for(small))
     missing = {"deployment_alerts", "deployment_health"}
     arrived = project.loaded()
@@ -283,7 +283,7 @@ def test_a_run_with_a_dead_token(project: Project) -> None:
     project = project.with_environment(TAP_COMPOSE_API_TOKEN="revoked-token")
     stderr = project.meltano(*run, status=1).stderr
     assert "Extractor failed" in stderr
-    assert "stopped early: the API refuses this api_token (HTTP 401 Unauthorized" in stderr
+    assert "stopped early: the API rejects this api_token (HTTP 401 Unauthorized" in stderr
     assert "Traceback" not in stderr
     assert "revoked-token" not in stderr
 

@@ -17,9 +17,9 @@ REFUSED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}"
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}", "HTTP 400 Bad Request: {}"),
         (
             b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 2\r\n\r\n{}",
-            "HTTP 302: the API answered with a redirect, which is never followed",
+            "HTTP 302: redirects are not followed; check api_url",
         ),
-        (http(b"<html>log in</html>"), "HTTP 200 with a body that is no JSON"),
+        (http(b"<html>log in</html>"), "HTTP 200 with a body that is not JSON"),
         (http(b"{}"), "HTTP 200 with a body without a list of accounts"),
     ],
     ids=["404", "400", "302", "a page", "no list"],
@@ -45,4 +45,6 @@ def test_a_list_of_accounts_is_proof(caplog: pytest.LogCaptureFixture) -> None:
         config = {"api_url": server.url, "api_token": "a-token-for-tests", "max_retries": 1}
         output = sync(config, catalog=catalog_of("user"))
     assert output.status == 0
-    assert "skipped: user: HTTP 401 Unauthorized: {}" in caplog.messages
+    assert (
+        "skipped: user: this token may not read it (HTTP 401 Unauthorized: {})" in caplog.messages
+    )

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 def test_in_a_line() -> None:
     assert str(SNAPSHOT) == (
-        f"17 of {SNAPSHOT.streams} streams; deployment_recipes: 612 of 1,480 deployments; "
-        "2,417,803 rows, 9,120/s; 61,204 requests, 148/s; 14 skipped; "
-        "waiting for GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s"
+        f"16 of {SNAPSHOT.streams} streams; deployment_recipes: 360 of 1,000 deployments; "
+        "58,220 rows, 2,699/s; 7,443 requests, 139/s; 8 skipped; "
+        "waiting for GET /deployments/ae97e9023ca17363b758b60f/recipes and 7 more, for 0 s"
     )
 
 
@@ -43,11 +43,11 @@ def test_as_a_drawing() -> None:
         console.print(drawing(SNAPSHOT))
         lines = console.export_text().splitlines()
     assert lines[0].startswith("tap-compose ━━━")
-    assert lines[0].split()[-5:] == ["17", "of", str(SNAPSHOT.streams), "streams", "7:11"]
+    assert lines[0].split()[-5:] == ["16", "of", str(SNAPSHOT.streams), "streams", "0:55"]
     assert [line.strip() for line in lines[1:]] == [
-        "deployment_recipes: 612 of 1,480 deployments",
-        "2,417,803 rows, 9,120/s; 61,204 requests, 148/s; 14 skipped",
-        "waiting for GET /deployments/58540ea8a6b0a10011000021/recipes and 7 more, for 2 s",
+        "deployment_recipes: 360 of 1,000 deployments",
+        "58,220 rows, 2,699/s; 7,443 requests, 139/s; 8 skipped",
+        "waiting for GET /deployments/ae97e9023ca17363b758b60f/recipes and 7 more, for 0 s",
     ]
 
 

@@ -366,4 +366,4 @@ def test_what_is_no_object_is_kept_in_a_free_form_column(
     (row,) = output.rows["deployment_details"]
     assert row["connection_strings"]["misc"] == wanted
     assert row["connection_strings"]["maps"] == [wanted]
-    assert "taken as null" not in caplog.text
+    assert "becomes null" not in caplog.text

@@ -15,6 +15,7 @@ import requests
 
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.deployments import RESOURCES
+from tap_compose.sandbox.faults import KINDS
 from tap_compose.sandbox.server import Sandbox
 
 SANDBOX = [sys.executable, "-m", "tap_compose.sandbox"]
@@ -57,6 +58,27 @@ def test_the_command_has_options_for_quirks_and_accounts(quirks: str, has_name: 
         check=False,
     )
     assert (process.stdout, process.returncode) == (f"3 {has_name}\n", 0), process.stderr
+
+
+@pytest.mark.parametrize("name", ["run", "serve", "demo"])
+def test_the_help_describes_every_kind_of_fault(name: str) -> None:
+    process = subprocess.run([*SANDBOX, name, "--help"], capture_output=True, text=True, check=True)
+    described = process.stdout.partition("Kinds of faults:\n")[2].splitlines()
+    assert [line.split(maxsplit=1) for line in described] == [list(each) for each in KINDS.items()]
+
+
+def test_a_fault_that_does_not_exist_is_an_error() -> None:
+    process = subprocess.run(
+        [*SANDBOX, "run", "--faults", "STATUS", "--", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert process.stderr.endswith(
+        "Error: Invalid value for '--faults': unknown fault STATUS: use one of "
+        f"{', '.join(KINDS)}\n"
+    )
 
 
 def test_run_says_when_there_is_no_such_command() -> None:

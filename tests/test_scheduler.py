@@ -147,7 +147,7 @@ def test_retry_after_pauses_every_request() -> None:
         for each in requests:
             scheduler.submit(each)
         _until(lambda: "pause" in scheduler.waiting_for)
-        expected = "the end of a pause in which nothing is sent, in 0 s"
+        expected = "the end of a pause of all requests, in 0 s"
         assert scheduler.waiting_for == expected
         _wait_for_all(scheduler, requests)
     assert len(sent) == 5
@@ -417,7 +417,7 @@ def test_a_retry_is_what_is_waited_for() -> None:
     problem = TransientError("HTTP 503")
     with _scheduler(lambda _: problem, max_retries=20, tuning=Tuning()) as scheduler:
         scheduler.submit(_pending("/teams"))
-        _until(lambda: scheduler.waiting_for.startswith("GET /teams to be tried again, in "))
+        _until(lambda: scheduler.waiting_for.startswith("the retry of GET /teams, in "))
 
 
 def test_an_idle_worker_holds_no_body() -> None:

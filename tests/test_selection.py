@@ -108,7 +108,10 @@ def test_a_full_table_stream_stays_one(
     output = sync(config_for(sandbox), catalog=catalog)
     assert len(output.rows["clusters"]) == 2
     assert output.bookmarks == {"clusters": {}}
-    assert f"asks for {method} replication of clusters" in caplog.text
+    assert (
+        f"{method} replication in the catalog is ignored: clusters supports only full"
+        in caplog.text
+    )
 
 
 def test_an_incremental_stream_can_be_read_in_full(sandbox: Sandbox) -> None:
@@ -139,6 +142,17 @@ def test_a_catalog_without_keys_or_schema_keeps_the_keys(sandbox: Sandbox) -> No
     assert output.of_type("SCHEMA")[0]["key_properties"] == ["id"]
 
 
+def test_a_run_logs_nothing_about_deselected_streams(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert sync(config_for(sandbox), streams=["teams", "user"]).rows.keys() == {"teams", "user"}
+    names = {each.name.rpartition(".")[2] for each in caplog.records if "Beginning" in each.message}
+    assert names == {"teams", "user"}
+    assert "deselected" not in caplog.text
+    assert "deployment_roles" not in caplog.text
+
+
 def test_an_unknown_stream_in_the_catalog_is_named(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,7 +161,7 @@ def test_an_unknown_stream_in_the_catalog_is_named(
     output = sync(config_for(sandbox), catalog=catalog)
     assert output.status == 0
     assert output.rows.keys() == {"accounts"}
-    assert "the catalog names a stream invoices, which does not exist" in caplog.text
+    assert "unknown stream invoices in the catalog is ignored" in caplog.text
 
 
 def test_chosen_deployments(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
@@ -158,7 +172,7 @@ def test_chosen_deployments(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) 
     )
     assert [row["deployment_id"] for row in output.rows["deployment_scalings"]] == chosen
     assert len(output.rows["deployments"]) == 12
-    assert "deployment_ids names no-such-id, which the account does not have" in caplog.text
+    assert "deployment no-such-id of deployment_ids does not exist in this account" in caplog.text
     assert output.status == 0
 
 

@@ -72,7 +72,7 @@ def test_what_is_printed_for_a_full_disk(option: str) -> None:
     assert "Traceback" not in output.stderr
     assert "Exception ignored" not in output.stderr
     assert output.stderr.count("| ERROR ") == 1
-    assert "stopped early: stdout cannot be written: No space left on device" in output.stderr
+    assert "stopped early: cannot write to stdout: No space left on device" in output.stderr
 
 
 _SLOW_SDK = """

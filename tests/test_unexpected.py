@@ -38,9 +38,9 @@ def test_a_stream_map_that_fails_on_a_row(level: str, sandbox: Sandbox, tmp_path
     texts = [line.split("|", 3)[3].strip() for line in lines]
     assert texts[0].startswith("failed: teams: unexpected MapExpressionError: ")
     assert texts[1] == f"failed: user: {REASON}; LOGLEVEL=DEBUG shows where"
-    assert texts[2].startswith("incomplete: 1 skipped, 2 failed; ")
+    assert texts[2].startswith("incomplete with 1 skipped, 2 failed: ")
     assert len(texts) == 3
-    assert f"user ({REASON}; LOGLEVEL=DEBUG shows where)" in output.stderr  # the summary
+    assert f"user: {REASON}; LOGLEVEL=DEBUG shows where" in output.stderr  # the summary
     assert ("Traceback" in output.stderr) == (level == "DEBUG")
 
 

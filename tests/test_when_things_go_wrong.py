@@ -213,7 +213,7 @@ def test_a_token_that_dies_stops_the_run_and_the_state_is_out(
     assert output.bookmarks["audit_events"] == calm.bookmarks["audit_events"]
     errors = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
     assert len(errors) == 1
-    assert errors[0].startswith("stopped early: the API refuses this api_token")
+    assert errors[0].startswith("stopped early: the API rejects this api_token")
 
 
 def test_a_row_without_its_id_is_reported_and_counted(calm: Output) -> None:

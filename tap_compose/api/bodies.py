@@ -1,4 +1,4 @@
-"""Read a response's body: all of it, in its time, and never more than memory can take."""
+"""Read the body of a response: completely, within its deadline, and up to a size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tap_compose.api.watchdog import Deadline
 
 LARGEST_BODY = 256 << 20
-"""Bytes of a body, packed and unpacked."""
+"""Bytes of a body, compressed and decompressed."""
 
 _LONGEST_ERROR_BODY = 1 << 16
 _USUAL_BODY = 1 << 20
@@ -27,7 +27,7 @@ _GZIP = 31  # what zlib calls it
 
 
 class BodyError(Exception):
-    """A body that cannot be read; the message says what it is."""
+    """A body that cannot be read; the message completes "the response is"."""
 
 
 class LargeBodyError(BodyError):
@@ -37,7 +37,7 @@ class LargeBodyError(BodyError):
 def read_body(
     response: BaseHTTPResponse, deadline: Deadline, receive: Callable[[int], None]
 ) -> bytes:
-    """Read and unpack a body.
+    """Read and decompress a body.
 
     Args:
         response: A response of which only the headers were read.
@@ -48,7 +48,7 @@ def read_body(
         The body; if the status is not 200, possibly only its beginning.
 
     Raises:
-        BodyError: If it cannot be unpacked or is too large.
+        BodyError: If it cannot be decompressed or is too large.
         TimeoutError: If the deadline has passed.
     """
     if response.status == HTTPStatus.OK:
@@ -89,7 +89,7 @@ class _Buffer(BytesIO):
 
     @override
     def read(self, size: int | None = -1) -> bytes:
-        if self.deadline.has_passed:  # millions of members can unpack to nothing
+        if self.deadline.has_passed:  # millions of members can decompress to nothing
             raise TimeoutError
         return super().read(size)
 
@@ -98,8 +98,8 @@ def _unpacked(packed: _Buffer, packing: str | None) -> bytes:
     packing = "identity" if packing is None else packing.strip().lower()
     if packing in {"identity", ""}:
         return packed.getvalue()
-    if packing not in {"gzip", "x-gzip"}:  # no one asked for more, nor for several at once
-        raise BodyError(f"packed as {packing[:40]!r}, which was not asked for")
+    if packing not in {"gzip", "x-gzip"}:  # nothing else was requested
+        raise BodyError(f"compressed as {packing[:40]!r}, which was not requested")
     try:
         # Nearly every body is small and one member, which takes no Python code.
         unpacker = zlib.decompressobj(_GZIP)
@@ -114,4 +114,4 @@ def _unpacked(packed: _Buffer, packing: str | None) -> bytes:
                 unpacked.add(chunk)
         return unpacked.getvalue()
     except (zlib.error, EOFError, gzip.BadGzipFile) as error:
-        raise BodyError("no whole gzip file") from error
+        raise BodyError("not a complete gzip file") from error

@@ -40,13 +40,13 @@ T = TypeVar("T")
 
 
 class Client:
-    """Gets resources for a whole run.
+    """Gets resources for a run.
 
     Args:
         transport: Sends one request.
         base_url: Base URL without a slash at its end.
         token_for_masking: The bearer token, to keep it out of messages.
-        timeout: Seconds for one request as a whole.
+        timeout: Seconds for one request in total.
         max_retries: Further tries of a request after the first.
         max_concurrency: Most requests in flight at once.
         tuning: What no user sets.

@@ -151,7 +151,7 @@ class WatchedConnection(HTTPConnection):
 class DirectConnection(WatchedConnection):
     """A watched connection that shares its time among the addresses of a host.
 
-    urllib3 gives each of them the whole time.
+    urllib3 gives each of them all of the time.
     """
 
     @override

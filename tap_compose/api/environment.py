@@ -1,4 +1,4 @@
-"""The proxy and the certificates that this machine names for an API."""
+"""The proxy and the certificates that the environment sets for an API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from requests.adapters import HTTPAdapter
     from urllib3 import HTTPConnectionPool
 
-CORRECT_PROXY = "correct HTTPS_PROXY or ALL_PROXY, or name the API's host in NO_PROXY"
+CORRECT_PROXY = "correct HTTPS_PROXY or ALL_PROXY, or add the API's host to NO_PROXY"
 
 
 class EnvironmentProblemError(Exception):
@@ -26,7 +26,7 @@ class EnvironmentProblemError(Exception):
 
 
 class Environment:
-    """What is set for requests to an API, looked up once.
+    """What the environment sets for requests to an API, looked up once.
 
     Args:
         base_url: The URL that all requests begin with.
@@ -64,14 +64,14 @@ class Environment:
             pool = untyped.get_connection_with_tls_context(request, self._verify, self._proxies)
         except requests.exceptions.InvalidSchema:
             raise EnvironmentProblemError(
-                f"the proxy {self.proxy} needs the package PySocks: install it beside "
-                "tap-compose, or name another proxy"
+                f"the proxy {self.proxy} needs the package PySocks: install it together with "
+                "tap-compose, or set another proxy"
             ) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError):
             if not self.proxy:
                 raise
             raise EnvironmentProblemError(
-                f"{self.proxy} is no address of a proxy; {CORRECT_PROXY}"
+                f"{self.proxy} is not the URL of a proxy; {CORRECT_PROXY}"
             ) from None
         untyped.cert_verify(pool, self._url, self._verify, None)
         return cast("HTTPConnectionPool", pool)
@@ -85,9 +85,9 @@ def _check_certificates(place: str) -> None:
         else:
             context.load_verify_locations(cafile=place)
     except OSError as error:
-        reason = "it holds none" if isinstance(error, ssl.SSLError) else error.strerror
+        reason = "it has none" if isinstance(error, ssl.SSLError) else error.strerror
         names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
         name = next(each for each in names if os.environ.get(each))
         raise EnvironmentProblemError(
-            f"no certificates can be read from {place}: {reason}; correct {name}"
+            f"cannot read certificates from {place}: {reason}; correct {name}"
         ) from None

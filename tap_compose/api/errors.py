@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONGEST_WAIT = 3600.0
-"""Seconds: a ``Retry-After`` beyond this is taken as this."""
+"""Maximum seconds of a ``Retry-After``."""
 
 
 class ApiError(Exception):
-    """A request that brought no usable response; the message is one line for a person.
+    """A request without a usable response; the message is one line.
 
     Args:
         message: What went wrong.
@@ -32,12 +32,12 @@ class ApiError(Exception):
 
 
 class TransientError(ApiError):
-    """May pass: 408, 429, 5xx, a broken connection, an unreadable body.
+    """May succeed later: 408, 429, 5xx, a broken connection, an unreadable body.
 
     Args:
         message: What went wrong.
         status: The HTTP status; None if there was no complete response.
-        retry_after: Seconds that the API asks to wait, if it does.
+        retry_after: Seconds to wait, from ``Retry-After``; None without it.
         most_retries: Retries after which the request counts as failed, if the settings allow
             more.
     """
@@ -56,7 +56,7 @@ class TransientError(ApiError):
 
 
 class UnauthorizedError(ApiError):
-    """401: the token is dead or not meant for this resource; another request tells which."""
+    """401: the token is dead, or may not read this resource; a probe shows which."""
 
 
 class DeniedError(ApiError):
@@ -64,7 +64,7 @@ class DeniedError(ApiError):
 
 
 class GoneError(ApiError):
-    """404 or 410: the resource does not exist, or no longer."""
+    """404 or 410: the resource does not exist or no longer exists."""
 
 
 class RejectedError(ApiError):
@@ -76,7 +76,7 @@ class RunEndingError(ApiError):
 
 
 class TokenRejectedError(RunEndingError):
-    """The API accepts this token nowhere."""
+    """The API rejects this token everywhere."""
 
 
 class UnreachableError(RunEndingError):
@@ -140,8 +140,8 @@ def retry_after(value: str | None) -> float | None:
         value: The header: seconds, or an HTTP date.
 
     Returns:
-        Seconds from now, at least 0 and at most ``LONGEST_WAIT``; None if there is none or it
-        makes no sense.
+        Seconds from now, at least 0 and at most ``LONGEST_WAIT``; None if there is none or it is
+        not valid.
     """
     if value is None:
         return None
@@ -166,7 +166,7 @@ def _message(status: int, body: bytes, token: str) -> str:
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return f"HTTP {status}: a response without the resource"
     if status < HTTPStatus.BAD_REQUEST:
-        return f"HTTP {status}: the API answered with a redirect, which is never followed"
+        return f"HTTP {status}: redirects are not followed; check api_url"
     try:
         content = msgspec.json.decode(body)
     except (ValueError, RecursionError):

@@ -90,5 +90,5 @@ class FirstContact:
             message: Why there was no response.
         """
         return UnreachableError(
-            f"{message}; nothing answers at {self._address}: check api_url and the network"
+            f"{message}; nothing responds at {self._address}: check api_url and the network"
         )

@@ -18,7 +18,7 @@ exact_number = Context(
 ``MAX_EMAX`` it is infinite."""
 
 _MOST_DIGITS = 4300
-"""Python makes no ``int`` of more, since that takes quadratic time."""
+"""Python converts no longer number to ``int``, because that takes quadratic time."""
 
 _decode = msgspec.json.Decoder(float_hook=exact_number).decode
 
@@ -28,7 +28,7 @@ def url_path(template: str, *values: str) -> str:
 
     Args:
         template: A path with ``{}`` for each value, such as ``/deployments/{}/alerts``.
-        values: What stands there, unescaped.
+        values: The values, unescaped.
 
     Returns:
         The path with every value percent-encoded, slashes included.
@@ -44,11 +44,11 @@ def decode(body: bytes) -> Any:
 
     Returns:
         The value; fractions and very long numbers are ``Decimal``. What Python's own JSON reader
-        forgives is forgiven: NaN and Infinity are ``Decimal`` too, bytes that are no UTF-8 and
+        forgives is forgiven: NaN and Infinity are ``Decimal`` too, bytes that are not UTF-8 and
         halves of surrogate pairs become U+FFFD.
 
     Raises:
-        NoJsonError: If it is no JSON.
+        NoJsonError: If it is not JSON.
     """
     try:
         return _decode(body)
@@ -63,12 +63,12 @@ def decode(body: bytes) -> Any:
         )
         return _well_formed(value)
     except (ValueError, RecursionError):
-        what = "an empty body" if not body.strip() else "a body that is no JSON"
+        what = "an empty body" if not body.strip() else "a body that is not JSON"
         raise NoJsonError(what) from None
 
 
 def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:
-    """Take the list out of ``{"_embedded": {"<name>": [ … ]}}``.
+    """Return the list of ``{"_embedded": {"<name>": [ … ]}}``.
 
     Args:
         body: A decoded body.
@@ -92,10 +92,10 @@ def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:
 
 
 def parts(item: Any, *names: str) -> list[Any] | None:
-    """Take the list out of an object's own ``_embedded``.
+    """Return the list of an object's own ``_embedded``.
 
     Args:
-        item: An object of the API, or whatever stands in its place.
+        item: An object of the API, or anything else.
         names: The names that the list may have.
 
     Returns:
@@ -107,7 +107,7 @@ def parts(item: Any, *names: str) -> list[Any] | None:
 
 
 def single(body: Any) -> dict[str, Any]:
-    """Take a body that is one bare object.
+    """Return a body that is one bare object.
 
     Args:
         body: A decoded body.
@@ -120,18 +120,18 @@ def single(body: Any) -> dict[str, Any]:
     """
     if isinstance(body, dict) and body:
         return body
-    raise UnreadableBodyError("a body that is no object")
+    raise UnreadableBodyError("a body that is not an object")
 
 
 def link(item: dict[str, Any], name: str) -> str | None:
-    """Take a link out of ``_links`` without its template marker.
+    """Return a link of ``_links`` without its template marker.
 
     Args:
         item: An object of the API.
         name: The link's name.
 
     Returns:
-        The address without ``{?embed}``, or None if there is no such link.
+        The URL without ``{?embed}``, or None if there is no such link.
     """
     links = item.get("_links")
     target = links.get(name) if isinstance(links, dict) else None

@@ -1,4 +1,4 @@
-"""Tell a dead token from a refused resource, and a dead API from a request that failed."""
+"""Distinguish a dead token from a denied resource, and a dead API from a failed request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PROBE_PATH = "/accounts"
 
 
 class Liveness:
-    """What is known of the token and of the API's address.
+    """Knows whether the token works and whether the API responds.
 
     Args:
         base_url: Base URL without a slash at its end.
@@ -62,12 +62,12 @@ class Liveness:
         self._probe_error: ApiError | None = None
 
     def note_response(self) -> None:
-        """Take note that the API responded; called by the worker threads."""
+        """Record that the API responded; called by the worker threads."""
         self.first_contact.is_made = True
         self._silent_failures = 0
 
     def note_accepted(self, started: float) -> None:
-        """Take note of a response with status 200; called by the worker threads.
+        """Record a response with status 200; called by the worker threads.
 
         Args:
             started: When its request was sent, by the monotonic clock.
@@ -76,17 +76,17 @@ class Liveness:
         self._accepted = max(self._accepted, started)
 
     def judge(self, pending: PendingRequest, error: ApiError) -> ApiError:
-        """Find out what the failure of a request means to the run.
+        """Return what the failure of a request means for the run.
 
         Args:
             pending: The request.
             error: Its outcome.
 
         Returns:
-            The error; a 401 became one that says whether the token is alive.
+            The error; a 401 becomes one that shows whether the token is alive.
 
         Raises:
-            RunEndingError: If no further request makes sense.
+            RunEndingError: If no further request can succeed.
         """
         if isinstance(error, UnauthorizedError):
             error = self._judge_refusal(pending, error)
@@ -114,7 +114,7 @@ class Liveness:
         )
 
     def _check_silence(self, error: ApiError) -> None:
-        """Raise if nothing responds any more."""
+        """Raise if the API no longer responds."""
         self._silent_failures += 1
         if self._silent_failures >= self._most_silent_failures and self._is_silent():
             raise self.first_contact.unreachable(str(error)) from error
@@ -140,7 +140,7 @@ class Liveness:
 
 
 def _no_accounts(body: bytes) -> TransientError | None:
-    """Return what is wrong with the probe's body: a login page is no proof."""
+    """Return what is wrong with the probe's body: a login page proves nothing."""
     try:
         hal.embedded(hal.decode(body), "accounts")
     except UnreadableBodyError as error:
@@ -150,7 +150,7 @@ def _no_accounts(body: bytes) -> TransientError | None:
 
 def _token_rejected(refusal: UnauthorizedError) -> TokenRejectedError:
     return TokenRejectedError(
-        f"the API refuses this api_token ({refusal}): it was mistyped or revoked; make a new one "
+        f"the API rejects this api_token ({refusal}): it was mistyped or revoked; create a new one "
         "in the Compose console under Account > API Tokens",
         status=refusal.status,
     )

@@ -73,7 +73,7 @@ class PendingRequest:
     """A request on its way to its outcome.
 
     Attributes:
-        url: The whole URL.
+        url: The complete URL.
         path: Its path, as logs name it.
         sizes: Estimates the size of its body; shared by requests whose bodies are alike.
         state: Where it is in its life.
@@ -200,9 +200,9 @@ class RequestScheduler:
                 return ""
             pause = self._limit.paused_until - now
             if pause > 0:
-                return f"the end of a pause in which nothing is sent, in {pause:.0f} s"
+                return f"the end of a pause of all requests, in {pause:.0f} s"
             due, pending = first
-            return f"GET {pending.path} to be tried again, in {max(due - now, 0):.0f} s"
+            return f"the retry of GET {pending.path}, in {max(due - now, 0):.0f} s"
 
     def submit(self, pending: PendingRequest) -> None:
         """Send a request as soon as there is a free slot.

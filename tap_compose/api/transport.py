@@ -45,7 +45,7 @@ class Response:
 
 
 class TransportError(Exception):
-    """No complete response; the message is one line for a person, without the token.
+    """No complete response; the message is one line, without the token.
 
     Args:
         message: What went wrong.
@@ -70,7 +70,7 @@ class BrokenConnectionError(TransportError):
 
 
 class SetupError(TransportError):
-    """What this machine is set to, a proxy or certificates, lets no request through."""
+    """A proxy or certificates of the environment prevent all requests."""
 
 
 class CertificateError(SetupError):
@@ -100,9 +100,9 @@ class Transport(Protocol):
         """Send a request and read the response completely.
 
         Args:
-            url: The whole URL, percent-encoded.
-            timeout: Seconds for the request as a whole.
-            receive: Takes the size of the body so far, again and again; may raise to give up.
+            url: The complete URL, percent-encoded.
+            timeout: Seconds for the request in total.
+            receive: Takes the size of the body so far, after each part; may raise to give up.
 
         Returns:
             The response, whatever its status.
@@ -113,7 +113,7 @@ class Transport(Protocol):
         ...
 
     def renew_connections(self) -> None:
-        """Use no connection again that is open now: a response may belong to another request."""
+        """Do not reuse connections that are open now: a response may belong to another request."""
         ...
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ class RequestsTransport:
             self._watchdog.forget(deadline)
 
     def renew_connections(self) -> None:
-        """Use no connection again that is open now; see ``Transport``."""
+        """Do not reuse connections that are open now; see ``Transport``."""
         self._reuse_since = monotonic()
 
     def close(self) -> None:
@@ -247,12 +247,12 @@ class RequestsTransport:
         return TimedOutError(f"no complete response from {self._address} in {timeout:g} s")
 
     def _proxy_problem(self, causes: list[BaseException]) -> TransportError:
-        said = next((str(each) for each in causes if str(each).startswith(_NO_TUNNEL)), None)
-        if said is None:
+        refusal = next((str(each) for each in causes if str(each).startswith(_NO_TUNNEL)), None)
+        if refusal is None:
             return NoConnectionError(f"no connection to the proxy {self._proxy}")
-        message = f"the proxy {self._proxy} gives no connection to {self._address}: "
-        message += said[len(_NO_TUNNEL) :].strip()
-        if said.startswith(f"{_NO_TUNNEL}4"):
+        message = f"the proxy {self._proxy} does not connect to {self._address}: "
+        message += refusal[len(_NO_TUNNEL) :].strip()
+        if refusal.startswith(f"{_NO_TUNNEL}4"):
             return SetupError(f"{message}; {CORRECT_PROXY}")
         return BrokenConnectionError(message)
 

@@ -1,7 +1,7 @@
 """Shut down the connections of requests that are past their time.
 
 A time-out of a socket starts again with every byte, so a server that drips bytes would hold a
-request for ever, be it in the status line, a header, a chunk size or a trailer.
+request for ever, in the status line, a header, a chunk size or a trailer.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Workers:
         if self._problem is not None and not self._is_reported:
             self._is_reported = True
             logger.warning(
-                "cannot start another thread: %s; requests are sent by %d of %d",
+                "cannot start another thread: %s; requests are sent by %d of %d threads",
                 self._problem,
                 max(self.count, 1),
                 self._most,

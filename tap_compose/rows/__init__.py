@@ -1,1 +1,1 @@
-"""From a body of the API to rows. Nothing in here knows of HTTP or of the Singer SDK."""
+"""Convert bodies of the API to rows, without HTTP and without the Singer SDK."""

@@ -1,7 +1,7 @@
-"""Values: what a column's schema makes of a value of the API.
+"""Convert values of the API to the types of their columns.
 
-A value that does not fit its column becomes null with a warning. No value can make a row that
-its own SCHEMA would refuse.
+A value that does not fit its column becomes null with a warning. No row can break the
+SCHEMA of its stream.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Converter: TypeAlias = "Callable[[Any], Any]"
 """From a value that is not None to one that fits a schema; raises ``UnfitError``."""
 
 NOT_FIELDS = frozenset({"_links", "_embedded", "_id"})
-"""Members of the API's objects that are no fields of theirs.
+"""Members of the API's objects that are not fields.
 
 ``_id`` may stand for ``id`` in any object, but is taken only where ``aliases`` name it
 (docs/compose-api.md, Backups).
 """
 
 LONE_VALUE = "_value"
-"""The member of a free-form object that holds what the API gave instead of an object."""
+"""The member of a free-form object with the value that the API returned instead of an object."""
 
 NOT_FINITE = "a number that is not finite"
 OUT_OF_RANGE = "a number out of range"
@@ -42,26 +42,26 @@ double = decimal.Context(
     Emax=307,
     traps=[InvalidOperation, decimal.Overflow, decimal.Subnormal, decimal.Clamped],
 ).create_decimal
-"""Reads a number exactly; raises ``ArithmeticError`` unless a double surely holds its size."""
+"""Reads a number exactly; raises ``ArithmeticError`` unless it surely fits a double."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _LARGEST = Decimal("1.7976931348623157E+308")
-"""A larger number is infinite for every reader that takes JSON numbers for doubles."""
+"""A larger number is infinite for every reader that reads JSON numbers as doubles."""
 _SMALLEST = Decimal("4.9E-324")
-"""A smaller one is zero for them, and has too many digits for the types of databases."""
+"""A smaller one is zero for them, and has too many digits for the number types of databases."""
 
 
 class UnfitError(Exception):
-    """A value that cannot be made to fit; the message says what it is."""
+    """A value that does not fit its column; the message describes it."""
 
 
 def converter(schema: dict[str, Any], path: str, warnings: FieldWarnings) -> Converter:
-    """Return what makes values fit a JSON Schema.
+    """Return a function that converts values to a JSON Schema.
 
     Args:
         schema: The schema of a column or of a part of one.
         path: The column or part, such as ``users[].name``.
-        warnings: Takes what is found within an object or a list.
+        warnings: Logs what does not fit within an object or a list.
 
     Returns:
         The converter.
@@ -95,18 +95,18 @@ def _time(value: Any) -> str:
             return canonical_time(value)
         except ValueError:
             pass
-    raise UnfitError("what is no time")
+    raise UnfitError("a value that is not a time")
 
 
 def _number(value: Any) -> int | Decimal:
     if type(value) is int and _fits_64_bits(value):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
-        raise UnfitError("what is no number")
+        raise UnfitError("a value that is not a number")
     try:
         number = hal.exact_number(value.strip() if isinstance(value, str) else value)
     except InvalidOperation:
-        raise UnfitError("what is no number") from None
+        raise UnfitError("a value that is not a number") from None
     problem = _problem_of(number)
     if problem:
         raise UnfitError(problem)
@@ -116,7 +116,7 @@ def _number(value: Any) -> int | Decimal:
 def _integer(value: Any) -> int:
     number = _number(value)
     if number != int(number) or not _fits_64_bits(number):
-        raise UnfitError("what is no whole number of 64 bits")
+        raise UnfitError("a value that is not an integer of 64 bits")
     return int(number)
 
 
@@ -125,7 +125,7 @@ def _boolean(value: Any) -> bool:
         return value
     known = _BOOLEANS.get(text_of(value).lower())
     if known is None:
-        raise UnfitError("what is neither true nor false")
+        raise UnfitError("a value that is not true or false")
     return known
 
 
@@ -149,7 +149,7 @@ def _array_of(items: dict[str, Any], path: str, warnings: FieldWarnings) -> Conv
         if isinstance(value, lone):
             value = [value] if value else []
         if not isinstance(value, list):
-            raise UnfitError("what is no list")
+            raise UnfitError("a value that is not a list")
         entries = []
         for entry in value:
             if entry is not None:
@@ -170,7 +170,7 @@ def _object_of(members: dict[str, Any], path: str, warnings: FieldWarnings) -> C
 
     def row(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise UnfitError("what is no object")
+            raise UnfitError("a value that is not an object")
         warn_of_unknown(value, known, warnings, f"{path}.")
         found: dict[str, Any] = {}
         for name, convert in converters.items():
@@ -188,13 +188,13 @@ def _object_of(members: dict[str, Any], path: str, warnings: FieldWarnings) -> C
 def warn_of_unknown(
     item: dict[str, Any], known: frozenset[str], warnings: FieldWarnings, prefix: str = ""
 ) -> None:
-    """Warn of the members of an object that no column takes.
+    """Warn of the members of an object that no column has.
 
     Args:
         item: The object.
-        known: The names of the others.
-        warnings: Takes them.
-        prefix: What stands before their names.
+        known: The names of the documented members.
+        warnings: Logs the others.
+        prefix: Prefix of their names in the log.
     """
     if item.keys() <= known:
         return
@@ -206,10 +206,10 @@ def warn_of_unknown(
 def _unfit_numbers(
     value: dict[str, Any] | list[Any], path: str
 ) -> Iterator[tuple[Any, Any, str, str]]:
-    """Find the numbers in a value, at any depth, that no JSON reader can be trusted with.
+    """Find the numbers in a value, at any depth, that a JSON reader might not read.
 
     Yields:
-        The object or list that holds one, its place there, its path, and what it is.
+        The object or list with such a number, its place there, its path, and what is wrong.
     """
     pending = [(path, value)]
     while pending:
@@ -223,7 +223,7 @@ def _unfit_numbers(
 
 
 def _problem_of(number: Decimal) -> str:
-    """Tell what keeps a number from going out; empty if nothing does."""
+    """Return why a number cannot be written; empty if it can."""
     try:
         double(number)
     except ArithmeticError:

@@ -1,4 +1,4 @@
-"""Warnings on the fields of one stream: each once, the first ones by name, then a count."""
+"""Warnings on the fields of a stream: one per field, the first 20 by name, then a count."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ class FieldWarnings:
         self._nulls: set[int] = set()
 
     def unknown(self, path: str) -> None:
-        """Warn of a field that no column takes.
+        """Warn of a field that no column has.
 
         Args:
             path: The field, such as ``users[].email``.
         """
         if _is_among_first(self._unknown, path):
-            self._logger.warning("field %s is not documented and not replicated", path)
+            self._logger.warning("undocumented field %s is ignored", path)
 
     def null(self, path: str, what: str) -> None:
         """Warn of a value that became null.
 
         Args:
             path: The field.
-            what: What it holds.
+            what: What its value is, such as a number out of range.
         """
         if _is_among_first(self._nulls, f"{path} {what}"):
-            self._logger.warning("field %s holds %s, taken as null", path, what)
+            self._logger.warning("field %s: %s becomes null", path, what)
 
     def log_counts(self) -> None:
         """Log how many fields there were, if there were more than are named."""
-        for seen, what in (
-            (self._unknown, "fields that are not documented and not replicated"),
-            (self._nulls, "fields with values taken as null"),
+        for seen, message in (
+            (self._unknown, "%s undocumented fields are ignored: the first %s are named above"),
+            (self._nulls, "%s fields have values that become null: the first %s are named above"),
         ):
             if len(seen) > MOST_NAMED:
                 count = f"{'at least ' if len(seen) == MOST_COUNTED else ''}{len(seen):,}"
-                self._logger.warning("%s: %s, of which %s are named above", what, count, MOST_NAMED)
+                self._logger.warning(message, count, MOST_NAMED)
             seen.clear()
 
 

@@ -1,7 +1,7 @@
-"""Rows: what a stream makes of a whole body.
+"""Read a body into rows.
 
-A row has every column of its stream, null where the API gives nothing. A field that is not
-documented is reported once. Nothing is dropped silently.
+A row has every column of its stream, null if the API has no value. An undocumented field is
+logged once. Nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Row(Protocol):
-    """A row: a dictionary, or one that was decoded in one step."""
+    """A row: a dictionary, or an object that was decoded in one step."""
 
     def __getitem__(self, name: str, /) -> Any:
         """Return the value of a column."""
@@ -41,7 +41,7 @@ class RowBatch:
     Attributes:
         rows: The rows, in the order of the response.
         entries: How many entries the response has, rows or not.
-        dropped: Why an entry is no row, for each one that is none.
+        dropped: For each entry that is not a row, why not.
     """
 
     rows: list[Row]
@@ -51,7 +51,7 @@ class RowBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a report is laid out in a body, and in rows.
+    """How a report is laid out in a body and in rows.
 
     ``ComposeStream`` in ``streams/base.py`` describes the attributes, under the same names.
     """
@@ -73,7 +73,7 @@ class RowReader:
 
     Args:
         layout: How the report is laid out.
-        logger: Reports what did not fit, once for each field.
+        logger: Logs what does not fit, once per field.
     """
 
     def __init__(self, layout: Layout, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
@@ -92,7 +92,7 @@ class RowReader:
 
         Args:
             body: The bytes of a response.
-            injected: Columns that the body lacks or that the tap knows better.
+            injected: Columns whose value the tap sets, whatever the body has.
 
         Returns:
             The rows.
@@ -116,7 +116,7 @@ class RowReader:
         return batch
 
     def log_counts(self) -> None:
-        """Log how many fields did not fit, if more than are named: when all bodies are read."""
+        """Log how many fields did not fit, if some were not named. Call it after the last body."""
         self._warnings.log_counts()
 
     def _read_typed(
@@ -145,7 +145,7 @@ class RowReader:
             and objects
             and not any(self._builder.knows(each) for each in objects)
         ):
-            raise UnreadableBodyError("a body with none of the fields")
+            raise UnreadableBodyError("a body without any documented field")
         for name in layout.injected_columns:
             own = (each.get(name) for each in objects if isinstance(each, dict))
             _check_owner(name, {each for each in own if isinstance(each, (str, int))}, injected)
@@ -161,11 +161,11 @@ class RowReader:
 
 
 class RowBuilder:
-    """Builds rows value by value, whatever comes.
+    """Builds rows value by value, from any shape of body.
 
     Args:
         layout: How the report is laid out.
-        warnings: Takes what did not fit.
+        warnings: Logs what does not fit.
     """
 
     def __init__(self, layout: Layout, warnings: FieldWarnings) -> None:
@@ -184,7 +184,7 @@ class RowBuilder:
         self._warnings = warnings
 
     def knows(self, item: Any) -> bool:
-        """Tell whether an object has any field of the stream.
+        """Return whether an object has any field of the stream.
 
         Args:
             item: An object of the API.
@@ -198,13 +198,13 @@ class RowBuilder:
 
         Args:
             item: An object of the API.
-            injected: Columns that the object lacks or that the tap knows better.
+            injected: Columns whose value the tap sets, whatever the object has.
 
         Returns:
             The row, every column present; or None and the reason if the item has no id.
         """
         if not isinstance(item, dict):
-            return None, "an entry that is no object"
+            return None, "an entry that is not an object"
         warn_of_unknown(item, self._known, self._warnings)
         row: dict[str, Any] = {}
         for name, convert, aliases, extract in self._columns:
@@ -231,7 +231,7 @@ class RowBuilder:
 
 
 def unique_rows(rows: list[Row], keys: Sequence[str]) -> list[Row]:
-    """Keep the first row of each key.
+    """Keep the first row per key.
 
     Args:
         rows: The rows.
@@ -250,7 +250,7 @@ def unique_rows(rows: list[Row], keys: Sequence[str]) -> list[Row]:
 
 
 def _check_owner(name: str, found: Iterable[Any], injected: Mapping[str, Any]) -> None:
-    """Refuse the body of another resource: its rows would go out under a wrong key."""
+    """Reject the body of another resource: its rows would get a wrong key."""
     asked_for = str(injected.get(name, ""))
     for own in found if asked_for else ():
         if own and own != asked_for and str(own).casefold() != asked_for.casefold():

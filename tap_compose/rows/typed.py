@@ -2,8 +2,8 @@
 
 Nearly every body is as documented. For those a decoder is built once per run from the stream's
 schema. At anything unexpected (an undocumented field, a number as text, a missing id, a value
-that is no time, a number beyond doubles) the whole body is left to ``RowBuilder``, so what goes
-out is the same.
+that is not a time, a number beyond doubles) ``RowBuilder`` reads the body instead, with the same
+result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MOST_UNEXPECTED = 3
-"""After so many unexpected bodies in a row the stream is left to ``RowBuilder`` for good."""
+"""After so many unexpected bodies in a row, ``RowBuilder`` reads all others of the stream."""
 
 _INTEGER = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _KEY = Annotated[str, msgspec.Meta(min_length=1)]
@@ -45,7 +45,7 @@ class TypedRow(msgspec.Struct):
 
 
 class UnexpectedShapeError(Exception):
-    """A body, or a part of one, that is left to ``RowBuilder``."""
+    """A body, or a part of one, that ``RowBuilder`` has to read."""
 
 
 class TypedReader:
@@ -53,7 +53,7 @@ class TypedReader:
 
     Args:
         schema: The stream's JSON Schema; it has no column of type number.
-        keys: The key properties that the bodies must bring.
+        keys: The key properties that the bodies must have.
         envelope: The name of the list in ``_embedded``; None if the body is one bare object.
         has_parts: Whether the objects may hold such a list themselves, see ``parts_of``.
     """

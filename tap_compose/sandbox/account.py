@@ -1,11 +1,10 @@
-"""What the sandbox serves: made up, plausible, and the same for the same seed.
+"""The data of the sandbox: made up, plausible, and the same for the same seed.
 
-Everything is held as it goes over the wire, in every spelling that the API is known to use: three
-spellings of a time, nulls and absent fields, sub-recipes inside recipes. ``Quirks`` add what is
-rare: both envelopes of addons and logfiles, ``_id``, numbers as text, times past the year 9999.
+Bodies are as the API sends them, in every spelling that it is known to use: three spellings of a
+time, nulls and absent fields, sub-recipes inside recipes. ``Quirks`` add rare shapes: both
+envelopes of addons and logfiles, ``_id``, numbers as text, times past the year 9999.
 
-Each body has random numbers of its own, in the order in which it draws them: draw new values last,
-or all that follow change.
+Each body has a separate random generator. Draw new values last, or all later ones change.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Size:
         recipes: How many recipes at the top level of each deployment.
         seed: Decides everything else.
         accounts: How many accounts the token belongs to; the deployments are spread over them.
-        quirks: How many odd shapes there are.
+        quirks: How many rare shapes there are.
     """
 
     deployments: int = 20
@@ -57,7 +56,7 @@ class Size:
 
 
 class Account:
-    """An account of the sandbox, as its endpoints tell it; or several with one token.
+    """An account of the sandbox, or several with one token.
 
     Args:
         size: How much there is in it.
@@ -84,7 +83,7 @@ class Account:
 
     @property
     def leaving(self) -> str | None:
-        """The deployment that is being deprovisioned: still listed, hardly readable."""
+        """The deployment that is being deprovisioned: still listed, no longer readable."""
         has_one = len(self.deployment_ids) > 2 and self.quirks is not Quirks.NONE
         return self.deployment_ids[-1] if has_one else None
 
@@ -95,7 +94,7 @@ class Account:
 
     @property
     def deployments(self) -> list[Deployment]:
-        """What the deployments are made from."""
+        """The data of the deployments."""
         return [self._deployment(place) for place in range(len(self.deployment_ids))]
 
     def _deployment(self, place: int) -> Deployment:
@@ -115,7 +114,7 @@ class Account:
 
     @cached_property
     def people(self) -> list[Body]:
-        """The account's users; one of them may keep the name to themselves."""
+        """The account's users; one of them may have no name."""
         return [
             {
                 "id": f"{number + 1:024x}",
@@ -141,7 +140,7 @@ class Account:
 
     @cached_property
     def account_level(self) -> dict[str, Body]:
-        """The bodies of the account-level endpoints, by path; audit_events has its own."""
+        """The bodies of the account-level endpoints by path, without audit_events."""
         user: Body = {**self.people[0], "_links": {"self": link(f"{API}/user")}}
         if self.quirks is Quirks.ALL:
             del user["name"]

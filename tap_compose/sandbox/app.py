@@ -37,7 +37,7 @@ LISTS = (
     *("deployments", "teams", "user"),
 )
 _TEMPLATE_MARK = re.compile(r"\{(\?embed\})?$")
-"""What follows the path of a link that is sent as it is printed; the rest may be a query."""
+"""What follows the path if a client requests a templated link unchanged."""
 
 
 class RequestLog:
@@ -49,20 +49,20 @@ class RequestLog:
         self._headers: list[dict[str, str]] = []
 
     def add(self, path: str, headers: dict[str, str]) -> None:
-        """Note a request."""
+        """Add a request."""
         with self._lock:
             self._paths.append(path)
             self._headers.append(headers)
 
     def clear(self) -> None:
-        """Forget them."""
+        """Remove all of them."""
         with self._lock:
             self._paths.clear()
             self._headers.clear()
 
     @property
     def paths(self) -> list[str]:
-        """All paths in the order in which they were asked for."""
+        """All paths in the order of the requests."""
         with self._lock:
             return list(self._paths)
 
@@ -74,7 +74,7 @@ class RequestLog:
 
     @property
     def counts(self) -> Counter[str]:
-        """How often each path was asked for."""
+        """How often each path was requested."""
         return Counter(self.paths)
 
 
@@ -85,13 +85,13 @@ def make_app(
 
     Args:
         account: What it serves.
-        token: The only token that it takes.
-        latency: Seconds before each answer.
+        token: The only valid token.
+        latency: Seconds before each response.
         inclusive_bounds: Whether ``newer_than`` and ``older_than`` include their instant, which
             is unknown of the real API.
 
     Returns:
-        The application, and the log of what it is asked.
+        The application, and the log of its requests.
     """
     log = RequestLog()
     endpoints = _Endpoints(account, inclusive_bounds=inclusive_bounds)
@@ -175,19 +175,19 @@ class _Endpoints:
         return _object(request, self.singles[name](request.path_params["id"]))
 
     def _problem(self, deployment_id: str, name: str) -> Response | None:
-        """The error that a deployment's resource gives, if any."""
+        """Return the error for a deployment's resource, or None."""
         if deployment_id not in self._account.deployment_ids or name not in RESOURCES:
             return _error(404, "not_found")
         if deployment_id != self._account.leaving:
             return None
-        # A role that may not read it and a deployment that is gone look alike or do not.
+        # Each status that the API may return for a deployment that is being deprovisioned.
         if name in {"roles", "team_roles"}:
             return _error(401, "invalid_token")
         return _error(410 if name in {"backups", "logfiles"} else 404, "not_found")
 
 
 class _Gate:
-    """Notes every request, waits, and lets only the right token through."""
+    """Logs every request, waits, and rejects a wrong token."""
 
     def __init__(self, app: ASGIApp, *, token: str, latency: float, log: RequestLog) -> None:
         self._app = app
@@ -227,7 +227,7 @@ def _object(request: Request, body: Any) -> Response:
 
 
 def _json(request: Request, body: bytes) -> Response:
-    """Respond with a body whose links lead to where the client has asked."""
+    """Respond with a body whose links lead to the host that the client used."""
     base = f"{request.url.scheme}://{request.url.netloc}{PREFIX}"
     return Response(body.replace(API.encode(), base.encode()), media_type="application/json")
 

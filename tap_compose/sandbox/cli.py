@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from typing_extensions import override
 
 try:
     from tap_compose.sandbox.account import Size
@@ -30,14 +31,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _sizes(command: F) -> F:
-    """Give a command the options that say how large the account is."""
+    """Give a command the options for the size of the account and for faults."""
     for name, default, what in (
-        ("--latency", 0.0, "Seconds before each answer."),
-        ("--seed", Size.seed, "Decides everything that the sizes do not."),
-        ("--recipes", Size.recipes, "Recipes at the top level of each deployment."),
-        ("--events", Size.events, "Audit events."),
-        ("--deployments", Size.deployments, "Deployments."),
-        ("--accounts", Size.accounts, "Accounts that the token belongs to."),
+        ("--latency", 0.0, "Seconds before each response."),
+        ("--seed", Size.seed, "Seed of the made-up data."),
+        ("--recipes", Size.recipes, "Number of top-level recipes per deployment."),
+        ("--events", Size.events, "Number of audit events."),
+        ("--deployments", Size.deployments, "Number of deployments."),
+        ("--accounts", Size.accounts, "Number of accounts that the token belongs to."),
     ):
         least = 1 if name == "--accounts" else 0
         kind = click.FloatRange(0, 60) if default == 0.0 else click.IntRange(least)
@@ -49,21 +50,21 @@ def _sizes(command: F) -> F:
         default=Size.quirks.value,
         type=click.Choice([each.value for each in Quirks]),
         show_default=True,
-        help="Shapes that few responses of the API have: none of them, which suits every known "
-        "client; a few, as in a real account; or all of them, often.",
+        help="Rare shapes of responses: none; some, as in a real account; or all, and often.",
     )(command)
     command = click.option(
         "--fault-streak",
         default=0,
         type=click.IntRange(0),
-        help="How often in a row the same request is struck at most; without limit if 0.",
+        help="Maximum number of faults in a row for the same request; 0 means no limit.",
     )(command)
     return click.option(
         "--faults",
         multiple=True,
         callback=_parsed,
         metavar="KIND[:RATE[:PATH]]",
-        help=f"Misbehave. Kinds: {', '.join(KINDS)}, or an HTTP status. May be repeated.",
+        help="Fail like KIND, see below, in a share RATE of the requests (0 to 1) whose path "
+        "matches PATH: 503:0.1 or reset:1:/deployments/*/alerts. Can be repeated.",
     )(command)
 
 
@@ -85,16 +86,25 @@ def _sandbox(port: int = 0, **options: Any) -> Sandbox:
     )
 
 
+class _CommandWithFaults(click.Command):
+    """A command whose help lists the kinds of faults."""
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Kinds of faults"):
+            formatter.write_dl(list(KINDS.items()))
+
+
 @click.group()
 def main() -> None:
     """A Compose API on this machine, with a made-up account."""
 
 
-@main.command()
+@main.command(cls=_CommandWithFaults)
 @click.option("--port", default=8080, type=click.IntRange(0, 65535), show_default=True)
 @_sizes
 def serve(port: int, **options: Any) -> None:
-    """Print the URL and the token, and serve until SIGINT or SIGTERM; then exit with 0."""
+    """Print the URL and the token, and serve until SIGINT or SIGTERM."""
     try:
         sandbox = _sandbox(port, **options)
     except OSError as error:
@@ -108,13 +118,13 @@ def serve(port: int, **options: Any) -> None:
     click.echo("stopped", err=True)
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+@main.command(cls=_CommandWithFaults, context_settings={"ignore_unknown_options": True})
 @_sizes
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(command: tuple[str, ...], **options: Any) -> None:
-    """Run COMMAND with the sandbox beside it, and exit as it does.
+    """Start a sandbox, run COMMAND, and exit with its status.
 
-    COMMAND finds the address and the token in TAP_COMPOSE_API_URL and TAP_COMPOSE_API_TOKEN.
+    The URL and the token are passed to COMMAND as TAP_COMPOSE_API_URL and TAP_COMPOSE_API_TOKEN.
     """
     process: subprocess.Popen[bytes] | None = None
     is_terminated = False
@@ -126,8 +136,8 @@ def run(command: tuple[str, ...], **options: Any) -> None:
             process.terminate()
 
     with _sandbox(**options) as sandbox:
-        # What the terminal interrupts it interrupts for COMMAND too, which decides how to end.
-        # COMMAND would inherit SIG_IGN.
+        # A terminal sends SIGINT to COMMAND too, which decides when to end. Not SIG_IGN, which
+        # COMMAND would inherit.
         signal.signal(signal.SIGINT, lambda *_: None)
         signal.signal(signal.SIGTERM, terminate)
         try:
@@ -140,14 +150,14 @@ def run(command: tuple[str, ...], **options: Any) -> None:
     sys.exit(128 - status if status < 0 else status)
 
 
-@main.command()
+@main.command(cls=_CommandWithFaults)
 @_sizes
-@click.option("--target", required=True, help="The command of target-jsonl.")
+@click.option("--target", required=True, help="Path of target-jsonl.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True
 )
 def demo(target: str, output: Path, **options: Any) -> None:
-    """Load the whole account into JSONL files and show what arrived."""
+    """Load the account into JSONL files and show how many rows each has."""
     with _sandbox(**options) as sandbox:
         sys.exit(run_demo({**os.environ, **_environment(sandbox)}, target, output))
 

@@ -1,4 +1,4 @@
-"""What all parts of the made-up account use: names, times, ids and the shapes of bodies."""
+"""Names, times, ids and shapes of bodies, for all parts of the made-up account."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Deployment:
         cluster_name: The name of that cluster.
         people: The users of that account.
         recipes: How many recipes it has at the top level.
-        quirks: How many odd shapes there are.
+        quirks: How many rare shapes there are.
         is_ill: Whether alerts are raised on it.
     """
 
@@ -140,7 +140,7 @@ class Deployment:
     is_ill: bool = False
 
     def has_quirk(self, *, every: int) -> bool:
-        """Decide whether it has an odd shape that one in so many has, see ``Quirks``."""
+        """Return whether it has a rare shape that one in so many has, see ``Quirks``."""
         return self.quirks.here(self.index, every=every)
 
     @property

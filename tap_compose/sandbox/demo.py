@@ -1,4 +1,4 @@
-"""The demo: the tap, a pipe, target-jsonl, and a table of what arrived."""
+"""The demo: pipe the tap into target-jsonl, and show how many rows were loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tap_compose.report import aligned
+from tap_compose.report import aligned, counted
 from tap_compose.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
-    """Run the tap into target-jsonl and print what arrived.
+    """Run the tap into target-jsonl and print how many rows were loaded.
 
-    On a terminal the tap shows its progress and its own summary. Elsewhere its log goes to a
-    file, and a table of streams, rows and files is printed.
+    On a terminal the tap shows its progress and its summary. Otherwise its log goes to a file,
+    and a table of streams, rows and files is printed.
 
     Args:
         environment: The environment of both, with the URL and the token.
@@ -56,7 +56,7 @@ def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
         status = tap.wait()
     (output / "state.json").write_bytes(loading.stdout.splitlines()[-1] if loading.stdout else b"")
     if is_watched:
-        click.echo(f"{len(list(output.glob('*.jsonl')))} files in {output}")
+        click.echo(f"{counted(len(list(output.glob('*.jsonl'))), 'file')} in {output}")
     else:
         _print_table(output)
         _print_end_of(log_path)
@@ -65,12 +65,12 @@ def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
 
 
 def _print_end_of(log: Path) -> None:
-    """Print what the tap's log says after the summary of each stream."""
-    said = [line.split("|", 3)[-1].strip() for line in log.read_text().splitlines()]
+    """Print the lines of the tap's log after the summary of each stream."""
+    lines = [line.split("|", 3)[-1].strip() for line in log.read_text().splitlines()]
     last = max(
-        (place for place, line in enumerate(said) if line.startswith("summary of")), default=0
+        (place for place, line in enumerate(lines) if line.startswith("summary of")), default=0
     )
-    click.echo("\n".join(["", *said[last + 1 :]]))
+    click.echo("\n".join(["", *lines[last + 1 :]]))
 
 
 def _print_table(output: Path) -> None:

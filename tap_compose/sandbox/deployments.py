@@ -166,14 +166,14 @@ def _scalings(deployment: Deployment, random: Random) -> Body:
         "allocated_units": max(used, starting) + random.randrange(4),
         "used_units": used,
         "starting_units": starting,
-        # The reference says the greater of used and starting units, but it need not be.
+        # In the reference it is the greater of used and starting units, but it need not be.
         "minimum_units": starting if deployment.index % 3 == 0 else max(used, starting),
         "memory_per_unit_in_mb": memory,
         "storage_per_unit_in_mb": storage,
         "unit_size_in_mb": memory if database.unit_type == "memory" else storage,
         "unit_type": database.unit_type,
     }
-    if deployment.has_quirk(every=4):  # as on old answers
+    if deployment.has_quirk(every=4):  # as in old responses
         body = dict(list(body.items())[:4])
     return body
 

@@ -34,11 +34,11 @@ EVENT_CODES = (
 """All that are known (docs/compose-api.md, Event codes)."""
 
 _EVENTS = tuple(f"deployment.{each}" for each in (*EVENT_CODES, *["backup"] * 7))
-"""Backups are made daily, so many events tell of them."""
+"""Backups are made daily, so many events are about them."""
 
 
 class EventLog:
-    """The audit events, oldest first; written out when asked for, since there may be millions.
+    """The audit events, oldest first; built when requested, because there may be millions.
 
     Args:
         account_id: The account, if there are no deployments.
@@ -61,7 +61,7 @@ class EventLog:
         return len(self.times)
 
     def add(self, moment: datetime) -> str:
-        """Let something happen after all that has happened.
+        """Add an event, newer than all others.
 
         Args:
             moment: When; no earlier than the newest event.
@@ -84,7 +84,7 @@ class EventLog:
         return index
 
     def event_at(self, index: int) -> Body:
-        """Write an event as it goes over the wire.
+        """Return an event as the API sends it.
 
         Args:
             index: Its place from the oldest on.
@@ -138,7 +138,7 @@ class EventLog:
         older_than: datetime | None,
         inclusive: bool,
     ) -> bytes:
-        """Answer a request for events, newest first.
+        """Return a page of events, newest first.
 
         Args:
             limit: How many at most.
@@ -163,7 +163,7 @@ class EventLog:
         return b'{"_embedded": {"audit_events": [%s]}}' % b", ".join(events)
 
     def _json_at(self, index: int) -> bytes:
-        """Write an event, once: a benchmark asks for the same ones many times."""
+        """Encode an event once: a benchmark requests the same ones many times."""
         written = self._written.get(index)
         if written is None:
             written = self._written[index] = json.dumps(self.event_at(index)).encode()

@@ -1,4 +1,4 @@
-"""A Compose API that misbehaves on demand: by kind, rate and path, the same for the same seed."""
+"""Inject faults into the sandbox: by kind, rate and path, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BIG = 50_000_000
 """Bytes of a big body."""
 
-KINDS = (
-    "429",
-    "429-seconds",
-    "429-date",
-    "reset",
-    "close",
-    "cut",
-    "length",
-    "html",
-    "empty",
-    "list",
-    "null",
-    "strings",
-    "no-id",
-    "drip",
-    "redirect",
-    "dead-token",
-    "big",
-)
-"""The kinds beside any other HTTP status by its number."""
+KINDS: Mapping[str, str] = {
+    "STATUS": "an error with this HTTP status, 300 to 599, such as 503",
+    "429-seconds": "status 429 with Retry-After: 1",
+    "429-date": "status 429 with a date in Retry-After, one second ahead",
+    "reset": "the connection is reset, without a response",
+    "close": "the connection is closed, without a response",
+    "cut": "the connection is closed in the middle of the body",
+    "length": "Content-Length is half the length of the body",
+    "html": "status 200 with an HTML page",
+    "empty": "status 200 with an empty body",
+    "list": "the body inside a JSON list",
+    "null": "null instead of the list or the object",
+    "strings": "every number in the body is a string",
+    "no-id": "the first entry of the list has no id",
+    "drip": "the body comes byte by byte, 20 per second",
+    "redirect": "status 302 to another host",
+    "dead-token": "status 401 for all requests, after as many requests as RATE",
+    "big": f"{BIG // 1_000_000} MB of blanks after the body",
+}
+"""What each kind of fault does."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A way to misbehave.
+    """A fault to inject.
 
     Attributes:
         kind: One of ``KINDS``, or an HTTP status.
-        rate: The share of requests that are struck, from 0 to 1; for ``dead-token`` the number
-            of requests after which the token is dead.
+        rate: The share of requests that fail, from 0 to 1; for ``dead-token`` the number of
+            requests that still succeed.
         path: A pattern for the path below the base URL, as for file names.
     """
 
@@ -69,25 +69,25 @@ class Fault:
             The fault.
 
         Raises:
-            ValueError: If it is none.
+            ValueError: If it is not a fault.
         """
         kind, _, rest = text.partition(":")
         rate, _, path = rest.partition(":")
         is_status = kind.isdecimal() and 300 <= int(kind) <= 599
-        if kind not in KINDS and not is_status:
-            raise ValueError(f"{kind} is no fault; there are {', '.join(KINDS)} and statuses")
+        if kind not in KINDS.keys() - {"STATUS"} and not is_status:
+            raise ValueError(f"unknown fault {kind}: use one of {', '.join(KINDS)}")
         return cls(kind, float(rate or 1.0), path or "*")
 
 
 class Faults:
-    """Strikes requests with faults before, or instead of, what the application answers.
+    """Injects faults into the requests to an application.
 
     Args:
         app: The application.
-        faults: The faults; the first that strikes counts.
-        seed: Decides which requests are struck.
-        streak: How often in a row the same request is struck at most; 0 for no limit.
-        prefix: What stands before every path.
+        faults: The faults; the first that applies to a request is used.
+        seed: Decides which requests fail.
+        streak: Maximum number of faults in a row for the same request; 0 for no limit.
+        prefix: The prefix of every path.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Faults:
         self.struck: list[tuple[str, str]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Respond to a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -198,7 +198,7 @@ async def _answer(
 
 
 async def _raw(data: bytes, receive: Receive, send: Send, *, reset: bool = False) -> None:
-    """Write to the connection what no server would, and close it."""
+    """Write raw data to the connection and close it."""
     transport = send.__self__.transport  # type: ignore[attr-defined]  # uvicorn's own
     if reset:
         connection = transport.get_extra_info("socket")

@@ -45,7 +45,7 @@ def _status(database: Database, version: str) -> str:
 
 
 def clusters(accounts: list[Body]) -> list[Body]:
-    """Return the clusters of the accounts: one of their own and one that others share.
+    """Return the clusters of the accounts: a private one and one that others share.
 
     Args:
         accounts: The accounts, as in the list of them.

@@ -1,4 +1,4 @@
-"""Shapes of the API that only few responses have, and how often the sandbox shows them."""
+"""Rare shapes of the API's responses, and how often the sandbox uses them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ from enum import Enum
 
 
 class Quirks(Enum):
-    """How many odd shapes the sandbox shows: each one is known, but most responses lack it."""
+    """How many rare shapes the sandbox uses; all of them are known from the API."""
 
     NONE = "none"
     SOME = "some"
     ALL = "all"
 
     def here(self, number: int, *, every: int) -> bool:
-        """Decide whether one of several like things has an odd shape.
+        """Return whether one of several objects of a kind has a rare shape.
 
         Args:
-            number: The thing's place, from 0.
-            every: One in so many has the shape with ``ALL``, one in ten times as many with
-                ``SOME``.
+            number: The object's place, from 0.
+            every: With ``ALL``, one in so many has the shape; with ``SOME``, one in ten times as
+                many.
 
-        Returns:
-            Whether it has.
         """
         if self is Quirks.NONE:
             return False

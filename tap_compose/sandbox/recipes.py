@@ -1,4 +1,4 @@
-"""The recipes of a deployment: everything that was ever done to it."""
+"""The recipes of a deployment: everything that was done to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the sandbox: on a free port of this machine, in a thread, until it is no longer wanted."""
+"""Run the sandbox in a thread, on a port of this machine."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Sandbox:
         url: The base URL for the setting ``api_url``.
         token: The token for the setting ``api_token``.
         log: The requests that came in.
-        faults: What strikes them.
+        faults: Injects faults into them.
 
     Args:
         size: How much there is in the account.
         account: The account, if not one of that size.
         port: The port, or 0 for a free one.
-        latency: Seconds before each answer.
+        latency: Seconds before each response.
         inclusive_bounds: Whether the bounds of ``/audit_events`` include their instant.
-        faults: How it misbehaves.
-        streak: How often in a row a fault strikes the same request at most; 0 for no limit.
+        faults: The faults to inject.
+        streak: Maximum number of faults in a row for the same request; 0 for no limit.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Sandbox:
         )
         self.faults = Faults(app, faults, seed=self.account.size.seed, streak=streak, prefix=PREFIX)
         # asyncio turns Nagle's algorithm off only where the protocol is named, and without that
-        # every second answer waits 40 ms for an acknowledgement.
+        # every second response waits 40 ms for an acknowledgement.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))

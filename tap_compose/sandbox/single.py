@@ -1,4 +1,4 @@
-"""The single objects: what the lists hold, each under a path of its own, and download links."""
+"""Single objects of the lists, each at a separate path, and download links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SingleObjects:
-    """Finds single objects of an account; each method returns None where there is no such object.
+    """Finds single objects of an account; each method returns None if there is no such object.
 
     Args:
         account: The account.

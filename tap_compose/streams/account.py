@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Accounts(ListStream):
-    """The accounts of which the token's user is a member; usually one."""
+    """The accounts that the token's user is a member of; usually one."""
 
     name = "accounts"
     path = "/accounts"
@@ -27,7 +27,7 @@ class Accounts(ListStream):
     schema = schema(
         key("id", "The account's id."),
         text("name", "The account's name."),
-        text("slug", "Short name of the account, as it stands in console URLs."),
+        text("slug", "Short name of the account, as used in console URLs."),
     )
 
 
@@ -57,7 +57,7 @@ class AccountUsers(AccountStream):
 
 
 class User(AccountStream):
-    """The user whom the token belongs to."""
+    """The user that the token belongs to."""
 
     name = "user"
     path = "/user"

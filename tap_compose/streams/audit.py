@@ -41,7 +41,7 @@ FIRST_EVENT = "2010-01-01T00:00:00.000Z"
 
 
 class AuditEvents(AccountStream):
-    """What was done in the account, by whom and from where."""
+    """The audit log: what was done in the account, by whom and from where."""
 
     name = "audit_events"
     path = "/audit_events"
@@ -58,10 +58,10 @@ class AuditEvents(AccountStream):
         text("user_id", "The user who did it, if a user did. Personal."),
         text("email", "That user's email address. Personal."),
         time("created_at", "When it happened."),
-        text("event", "What happened, such as deployment.scale.members; an open list."),
+        text("event", "What happened, such as deployment.scale.members; new values may appear."),
         text("ip", "IP address that the request came from. Personal."),
         text("user_agent", "User agent of the request. Personal."),
-        free_form("data", "Further particulars, which differ by event. May be personal."),
+        free_form("data", "Details, which differ by event. May be personal."),
     )
 
     window_tuning = WindowTuning()

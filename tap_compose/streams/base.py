@@ -1,4 +1,4 @@
-"""What a stream class says of its report, and the two shapes that a report can have.
+"""The base classes of the streams: a report of the account, or of each deployment.
 
 A report is requested once per account (``AccountStream``) or once per deployment
 (``DeploymentStream``). The deployments are the partitions of a stream, not parents of child
@@ -35,28 +35,27 @@ class ComposeStream(SingerStream):
     """A report of the Compose API.
 
     Attributes:
-        path: Where the report is, below the API's base URL; ``{}`` stands for the id of the
-            account or deployment that it belongs to.
+        path: The path below the API's base URL; ``{}`` stands for the id of an account or
+            deployment.
         params: The query parameters of every request.
-        list_path: Where the list is that the stream takes the ids for its path from.
-        scope: What a response concerns: decides what a failure means.
+        list_path: The path of the list that has the ids for ``path``.
+        scope: What a response concerns, which decides what a failure means.
         envelope: The names of the list in ``_embedded``, the usual one first; empty if the
             body is one bare object.
         envelope_optional: Whether the list may stand outside ``_embedded`` too.
         aliases: Other names under which the API writes a field, by column.
         extracted: Columns that are read from elsewhere in the object if the field is absent or
             empty.
-        derived: Columns that are made of the other columns of the row.
+        derived: Columns that are computed from the other columns of the row.
         injected_columns: Columns whose value comes from the URL; the body need not have them.
         parent_column: The column with the id of the object that an object is a part of, if
-            objects hold further ones of their kind.
-        is_lenient: Whether bodies are read value by value. A stream needs it that overrides
-            ``unwrap``, has ``extracted`` or ``derived`` columns, an alias that is a column too, or
-            columns of numbers, which are read exactly. The others are read so only where a
-            body is unexpected.
+            objects contain others of the same kind.
+        is_lenient: Whether all bodies are read value by value, not only unexpected ones. Needed
+            by a stream that overrides ``unwrap``, or has ``extracted`` or ``derived`` columns,
+            an alias that is a column too, or columns of numbers, which are read exactly.
         can_prefetch: Whether the stream's requests are known before it begins.
-        next_stream: The stream whose first requests may be in flight while this one's last
-            rows are written.
+        next_stream: The next stream, if its first requests may be sent while the last rows of
+            this one are written.
     """
 
     schema: ClassVar[dict[str, Any]]
@@ -80,14 +79,14 @@ class ComposeStream(SingerStream):
 
     @abstractmethod
     def requests(self) -> Iterator[Request[RowBatch]]:
-        """Return the requests that bring the report.
+        """Return the requests for the report.
 
         Yields:
             The requests, each when there is room for its response.
         """
 
     def open_responses(self) -> Responses[RowBatch]:
-        """Return the responses that hold the report; the first call begins to fetch them."""
+        """Return the responses of the report; the first call starts the requests."""
         if self._responses is None:
             self._responses = self.run.client.get_many(self.requests())
             if self.next_stream is not None:
@@ -99,7 +98,7 @@ class ComposeStream(SingerStream):
 
         Args:
             item_id: The account or deployment whose report it is, if there is one for each.
-            injected: Columns that the body lacks or that the tap knows better.
+            injected: Columns whose value the tap sets, whatever the body has.
         """
         return Request(
             self.path if item_id is None else hal.url_path(self.path, item_id),
@@ -111,7 +110,7 @@ class ComposeStream(SingerStream):
 
     @classmethod
     def layout(cls) -> Layout:
-        """Return how the report is laid out in a body, and in rows."""
+        """Return how the report is laid out in a body and in rows."""
         return Layout(**{each.name: getattr(cls, each.name) for each in fields(Layout)})
 
     def _read(self, injected: Mapping[str, Any], body: bytes) -> RowBatch:
@@ -129,7 +128,7 @@ class ComposeStream(SingerStream):
 
     @classmethod
     def unwrap(cls, content: Any) -> list[Any]:
-        """Take the objects that become rows out of a decoded body.
+        """Return the objects of a decoded body that become rows.
 
         Args:
             content: The body.
@@ -145,7 +144,7 @@ class ComposeStream(SingerStream):
         return hal.embedded(content, *cls.envelope, bare=cls.envelope_optional)
 
     def accept(self, batch: RowBatch, deployment_id: str | None = None) -> list[Row]:
-        """Return the rows of a response, each key once, and report the entries that are none.
+        """Return the rows of a response, each key once; report the entries that are not rows.
 
         Args:
             batch: What was read from the response.
@@ -155,7 +154,7 @@ class ComposeStream(SingerStream):
         return self.merge_copies(batch.rows)
 
     def report_dropped(self, reasons: Sequence[str], deployment_id: str | None = None) -> None:
-        """Report the entries of a response that are no rows.
+        """Report the entries of a response that are not rows.
 
         Args:
             reasons: Why, for each of them.
@@ -165,7 +164,7 @@ class ComposeStream(SingerStream):
             self.run.report.add(Gap(Outcome.DROPPED, self.name, reason, deployment_id))
 
     def merge_copies(self, rows: list[Row]) -> list[Row]:
-        """Keep one row of each key.
+        """Keep one row per key.
 
         Args:
             rows: The rows of a response.
@@ -188,7 +187,7 @@ class ComposeStream(SingerStream):
             self._responses.close()
 
     def record_missing_list(self, error: ApiError) -> None:
-        """Report that the list that the stream takes its ids from could not be read.
+        """Report that the list with the ids for this stream could not be read.
 
         Args:
             error: Why.
@@ -203,7 +202,7 @@ class ComposeStream(SingerStream):
 
 
 class AccountStream(ComposeStream):
-    """A report on the account as a whole."""
+    """A report that is requested once per account."""
 
     scope = Scope.ACCOUNT
 
@@ -219,7 +218,7 @@ class AccountStream(ComposeStream):
     @property
     @override
     def partitions(self) -> None:
-        # The SDK would take them from the state, and a foreign one may have some.
+        # The SDK would take them from the state.
         return None
 
     @override
@@ -241,7 +240,7 @@ class AccountStream(ComposeStream):
 
 
 class ListStream(AccountStream):
-    """A list that other streams take ids from; any spelling of an id will do."""
+    """A list that has the ids for other streams; the id may be in ``id`` or ``_id``."""
 
     aliases: ClassVar[Mapping[str, Sequence[str]]] = {"id": ("_id",)}
 
@@ -279,7 +278,7 @@ class DeploymentStream(ComposeStream):
             yield self.request(each, **self.columns_of(each))
 
     def columns_of(self, deployment_id: str) -> dict[str, Any]:
-        """Return the columns of a deployment's rows that their body lacks.
+        """Return the columns of a deployment's rows that the tap sets.
 
         Args:
             deployment_id: The deployment.
@@ -301,7 +300,7 @@ class DeploymentStream(ComposeStream):
             yield from self.batches_of(result, deployment_id)
 
     def batches_of(self, batch: RowBatch, deployment_id: str) -> Iterator[list[Row]]:
-        """Make rows of one deployment's response.
+        """Return the rows of one deployment's response.
 
         Args:
             batch: What was read from it.

@@ -8,11 +8,11 @@ from tap_compose.streams.columns import key, number, schema, text, time
 
 
 class Billables(AccountStream):
-    """The billable items of the account; a plain token may be refused."""
+    """The billable items of the account; not every token may read them."""
 
     name = "billables"
     path = "/billables"
-    # A vendor extension: an account without it answers 404 (docs/compose-api.md, Billables).
+    # A vendor extension: an account without it returns 404 (docs/compose-api.md, Billables).
     scope = Scope.OPTIONAL_ACCOUNT
     envelope = ("billables",)
     is_lenient = True  # amounts and units
@@ -27,8 +27,8 @@ class Billables(AccountStream):
             "When the item ended being billable; 9999-12-31T23:59:59.000Z or another far future "
             "while it is current.",
         ),
-        text("description", "What the billable reflects, in words."),
-        text("identifier", "Identifies the resources that the billable reflects."),
+        text("description", "What is billed, as text."),
+        text("identifier", "Identifies the resources that are billed."),
         text("resource_identifier", "Identifies the system that provides the resources."),
         text("sku", "Class of the resource that is billed."),
         number("units", "Number of data or memory units."),

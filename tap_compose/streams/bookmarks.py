@@ -1,4 +1,4 @@
-"""Bookmarks: how far an incremental stream has come, read from the state and moved in it."""
+"""Bookmarks: up to which time an incremental stream is complete, kept in the state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Bookmark:
 
     @property
     def time(self) -> str | None:
-        """The canonical time of the newest row that was written; None if nothing is known."""
+        """The canonical time of the newest row that was written; None before the first."""
         value = self._state.get("replication_key_value")
         return canonical_time(value) if value and self._is_on_our_key else None
 
@@ -37,16 +37,16 @@ class Bookmark:
     def read(
         self, label: str, now: str, logger: logging.Logger | logging.LoggerAdapter[Any]
     ) -> str | None:
-        """Return the bookmark; one in the future, or on another key, is reported.
+        """Return the bookmark; warn if it is in the future or on another key.
 
         Args:
-            label: Whose bookmark it is, in words.
+            label: Name of the bookmark in log lines.
             now: The start of the run, a canonical time.
-            logger: Where it is reported.
+            logger: Logs the warnings.
         """
         if self._state.get("replication_key_value") and not self._is_on_our_key:
             logger.warning(
-                "the bookmark of %s is on %s instead of %s and is not used",
+                "the bookmark of %s is ignored: its key is %s, not %s",
                 label,
                 self._state["replication_key"],
                 self._key,
@@ -54,8 +54,8 @@ class Bookmark:
         time = self.time
         if time is not None and time > now:
             logger.warning(
-                "the bookmark of %s, %s, lies in the future: nothing older comes until that time; "
-                "start without this state to fetch again",
+                "the bookmark of %s is in the future (%s): until then only newer rows are fetched; "
+                "to fetch all, start without this state",
                 label,
                 time,
             )
@@ -124,7 +124,7 @@ class DeploymentBookmarks:
         self._by_id = {each["context"].get("deployment_id"): each for each in self._partitions}
 
     def prune(self, existing: Collection[str]) -> None:
-        """Forget the deployments that are gone.
+        """Drop the bookmarks of deployments that no longer exist.
 
         Args:
             existing: All deployments of the account.

@@ -1,4 +1,4 @@
-"""The catalog that a user gives: it chooses streams and columns, and changes nothing else."""
+"""The input catalog: it selects streams and columns, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _TYPES = {"type", "anyOf", "oneOf", "allOf"}
 
 
 def correct(entry: CatalogEntry, stream: Stream) -> None:
-    """Put into a catalog what it may not change and what it does not say.
+    """Restore what a catalog must not change, and add what it leaves out.
 
     Args:
-        entry: What it has on the stream.
-        stream: The stream as the tap has it, before the catalog is applied.
+        entry: The stream in the catalog.
+        stream: The stream of the tap, before the catalog is applied.
     """
     if entry.stream not in {None, stream.name}:
         stream.logger.warning(
@@ -39,7 +39,7 @@ def correct(entry: CatalogEntry, stream: Stream) -> None:
     for key in keys:
         if key not in columns:
             stream.logger.warning(
-                "the catalog leaves out the key %s of %s, which is replicated all the same",
+                "the catalog leaves out the key column %s of %s, which is written anyway",
                 key,
                 stream.name,
             )

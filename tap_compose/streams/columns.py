@@ -1,4 +1,4 @@
-"""Columns: how a stream class writes down its schema."""
+"""Columns: functions that build the schema of a stream."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from singer_sdk import typing as th
 
 
 def schema(*columns: th.Property[Any]) -> dict[str, Any]:
-    """Put columns together.
+    """Build the schema of a stream.
 
     Args:
         columns: The columns of a stream.
@@ -40,7 +40,7 @@ def number(name: str, description: str) -> th.Property[Any]:
 
 
 def integer(name: str, description: str) -> th.Property[Any]:
-    """A column of whole numbers."""
+    """A column of integers."""
     return th.Property(name, th.IntegerType, description=description)
 
 
@@ -50,15 +50,15 @@ def boolean(name: str, description: str) -> th.Property[Any]:
 
 
 def free_form(name: str, description: str) -> th.Property[Any]:
-    """A column of JSON objects whose members nobody documented."""
-    # ObjectType names an empty list of members, and flattening would then keep none of them.
+    """A column of JSON objects with undocumented members."""
+    # ObjectType adds an empty list of members, and flattening would then drop all of them.
     free = {"type": ["object", "null"], "additionalProperties": True}
     return th.Property(name, th.CustomType(free), description=description)
 
 
 def free_forms(name: str, description: str) -> th.Property[Any]:
     """A column of lists of such objects."""
-    # Within a list singer-sdk 0.54.9 looks the members up without asking whether there are any.
+    # Within a list singer-sdk 0.54.9 needs the member "properties", even an empty one.
     free = {"type": ["object", "null"], "properties": {}, "additionalProperties": True}
     return th.Property(name, th.ArrayType(th.CustomType(free)), description=description)
 

@@ -1,4 +1,4 @@
-"""The deployments and what each of them is made of."""
+"""The deployments and their parts."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 
 def summary_columns() -> list[th.Property[Any]]:
-    """The columns that the list of deployments and the details of one have in common."""
+    """Return the columns that deployments and deployment_details have in common."""
     return [
         key("id", "The deployment's id."),
         text("name", "The deployment's name."),
         text("type", "Type of its database, such as postgresql."),
-        text("notes", "Notes that people keep on it."),
-        text("customer_billing_code", "The account's own code for passing on costs."),
+        text("notes", "Notes of the users on it."),
+        text("customer_billing_code", "Billing code that the account assigned to it."),
         time("created_at", "When its provisioning began."),
-        text("compose_web_ui_url", "Where it is administered in the Compose console."),
+        text("compose_web_ui_url", "URL of the deployment in the Compose console."),
     ]
 
 
@@ -49,13 +49,13 @@ def _web_ui_url(deployment: dict[str, Any]) -> str | None:
 
 
 def _linked_cluster(deployment: dict[str, Any]) -> str | None:
-    """The id at the end of the link to the cluster: before September 2017 it stood there alone."""
+    """Return the id at the end of the link to the cluster: its only place before September 2017."""
     address = hal.link(deployment, "cluster")
     return address.rstrip("/").rpartition("/")[2] if address else None
 
 
 class Deployments(ListStream):
-    """All deployments of the account, whatever deployment_ids and deployment_shard say."""
+    """All deployments of the account, regardless of deployment_ids and deployment_shard."""
 
     name = "deployments"
     path = "/deployments"
@@ -67,7 +67,7 @@ class Deployments(ListStream):
 
 
 class DeploymentDetails(DeploymentStream):
-    """A deployment in full: the columns of deployments, and what only the detail call says."""
+    """The details of a deployment: the columns of deployments, and more."""
 
     name = "deployment_details"
     path = "/deployments/{}"
@@ -82,21 +82,21 @@ class DeploymentDetails(DeploymentStream):
         text("version", "Version of its database."),
         text(
             "ca_certificate_base64",
-            "Certificate of its authority, base64; null with Let's Encrypt.",
+            "CA certificate in base64; null with Let's Encrypt.",
         ),
         text("provision_recipe_id", "The recipe that provisioned it."),
         record(
             "connection_strings",
-            "How to connect to it. These hold live passwords: null unless "
+            "How to connect to it. Contains live passwords, so it is null unless "
             "include_connection_strings is set. Credentials.",
-            texts("health", "For asking after its health."),
+            texts("health", "For health checks."),
             texts("ssh", "For SSH tunnels."),
-            texts("admin", "For the administration front end."),
-            texts("ssh_admin", "For administration by SSH."),
+            texts("admin", "For the administration UI."),
+            texts("ssh_admin", "For administration over SSH."),
             texts("cli", "Shell commands that open a console."),
             texts("direct", "For applications."),
-            free_forms("maps", "Objects from internal to public address, for Scylla only."),
-            free_form("misc", "For particular tools, by tool."),
+            free_forms("maps", "Maps from internal to public address; for Scylla only."),
+            free_form("misc", "For specific tools, by tool."),
         ),
     )
 
@@ -123,7 +123,7 @@ class DeploymentAddons(DeploymentStream):
 
 
 def _alerts_of(body: Any) -> list[Any]:
-    """Take the alerts out of a body; one with a summary may leave an empty list out."""
+    """Return the alerts of a body; a body with a summary may leave out an empty list."""
     if isinstance(body, dict) and "_embedded" not in body and isinstance(body.get("summary"), str):
         return []
     return hal.embedded(body, "alerts")
@@ -135,7 +135,7 @@ def _digest(alert: Row) -> str:
 
 
 class DeploymentAlerts(DeploymentStream):
-    """The alerts that are raised on a deployment now; a healthy one has none."""
+    """The current alerts of a deployment; a healthy one has none."""
 
     name = "deployment_alerts"
     path = "/deployments/{}/alerts"
@@ -149,11 +149,11 @@ class DeploymentAlerts(DeploymentStream):
             "message: the API gives alerts no id.",
         ),
         DEPLOYMENT_ID,
-        text("capsule_id", "The capsule that it concerns; null for the deployment as a whole."),
+        text("capsule_id", "The capsule that it concerns; null if it concerns the deployment."),
         text("name", "The alert's name."),
-        text("message", "What is the matter, in words."),
+        text("message", "What is wrong, as text."),
         text("status", "healthy, warning, critical, unknown or waiting."),
-        text("summary", "State of the deployment as a whole."),
+        text("summary", "Overall status of the deployment."),
     )
 
     @classmethod
@@ -165,7 +165,7 @@ class DeploymentAlerts(DeploymentStream):
 
 
 class DeploymentHealth(DeploymentStream):
-    """One row per deployment, healthy ones too; the same answer as deployment_alerts."""
+    """One row per deployment; from the same response as deployment_alerts."""
 
     name = "deployment_health"
     path = "/deployments/{}/alerts"
@@ -173,8 +173,8 @@ class DeploymentHealth(DeploymentStream):
     primary_keys = ("deployment_id",)
     schema = schema(
         DEPLOYMENT_ID,
-        text("summary", "State of the deployment: healthy, warning, critical, unknown, waiting."),
-        integer("alert_count", "How many alerts are raised on it."),
+        text("summary", "Overall status: healthy, warning, critical, unknown or waiting."),
+        integer("alert_count", "Number of current alerts."),
     )
 
     @classmethod
@@ -184,7 +184,7 @@ class DeploymentHealth(DeploymentStream):
         owner = next((each.get("deployment_id") for each in alerts if isinstance(each, dict)), None)
         return [
             {
-                "deployment_id": owner,  # only to be compared
+                "deployment_id": owner,  # only compared
                 "summary": content.get("summary"),
                 "alert_count": len(alerts),
             }
@@ -202,11 +202,11 @@ class DeploymentBackups(DeploymentStream):
     schema = schema(
         key("id", "The backup's id."),
         DEPLOYMENT_ID,
-        text("name", "The backup's name, which holds the time it was begun."),
+        text("name", "The backup's name, which contains its start time."),
         text("type", "daily, weekly, monthly or on_demand."),
-        text("status", "Whether it is finished: running, complete or failed."),
+        text("status", "running, complete or failed."),
         boolean("is_downloadable", "Whether it can be downloaded."),
-        boolean("is_restorable", "Whether a new deployment can be made from it."),
+        boolean("is_restorable", "Whether a new deployment can be restored from it."),
         time("created_at", "When it was completed; null while it runs."),
     )
 
@@ -224,9 +224,9 @@ class DeploymentLogfiles(DeploymentStream):
         key("id", "The log file's id."),
         DEPLOYMENT_ID,
         text("capsule_id", "The capsule that wrote it."),
-        text("name", "The log file's name, which holds its time."),
-        text("region", "Where it is kept."),
-        text("status", "Whether it is written to its end."),
+        text("name", "The log file's name, which contains its time."),
+        text("region", "Where it is stored."),
+        text("status", "Whether it is complete."),
         integer("file_size", "Its size in bytes."),
         time("date", "When it was captured; created_at if the API gives no date."),
         time("created_at", "When it was created."),
@@ -234,7 +234,7 @@ class DeploymentLogfiles(DeploymentStream):
 
 
 class DeploymentPortals(DeploymentStream):
-    """The portals through which a deployment is reached."""
+    """The portals of a deployment, through which clients connect."""
 
     name = "deployment_portals"
     path = "/deployments/{}/portals"
@@ -246,9 +246,9 @@ class DeploymentPortals(DeploymentStream):
         text("name", "The portal's name."),
         text("type", "Kind of portal, such as haproxy, ssl, mongodb or rethink."),
         text("internal_ip", "Its address inside the cluster. Infrastructure."),
-        text("zone", "Where it is."),
+        text("zone", "The zone that it runs in."),
         text("hostname", "Its host name. Infrastructure."),
-        boolean("ssl_enabled", "Whether it speaks TLS; known for Redis only."),
+        boolean("ssl_enabled", "Whether it uses TLS; only known for Redis."),
     )
 
 
@@ -263,12 +263,12 @@ class DeploymentPortalUsers(DeploymentStream):
         DEPLOYMENT_ID,
         key("type", "Kind of portal that the user is for, ssh or haproxy."),
         key("name", "The portal user's name. May be personal."),
-        text("id", "The portal user's id, where there is one."),
+        text("id", "The portal user's id, if there is one."),
     )
 
 
 class DeploymentRoles(DeploymentStream):
-    """Who may do what with a deployment, by role."""
+    """The roles on a deployment, each with its users."""
 
     name = "deployment_roles"
     path = "/deployments/{}/roles"
@@ -287,7 +287,7 @@ class DeploymentRoles(DeploymentStream):
 
 
 class DeploymentScalings(DeploymentStream):
-    """How large a deployment is, in units of memory and storage."""
+    """The size of a deployment, in units of memory and storage."""
 
     name = "deployment_scalings"
     path = "/deployments/{}/scalings"
@@ -296,17 +296,17 @@ class DeploymentScalings(DeploymentStream):
         DEPLOYMENT_ID,
         integer("allocated_units", "Units that it has."),
         integer("used_units", "Units that it uses."),
-        integer("starting_units", "Fewest units for its type of database."),
-        integer("minimum_units", "Fewest units that it can be scaled to."),
+        integer("starting_units", "Minimum units for its type of database."),
+        integer("minimum_units", "Minimum units that it can be scaled to."),
         integer("memory_per_unit_in_mb", "Memory of one unit in megabytes."),
         integer("storage_per_unit_in_mb", "Storage of one unit in megabytes."),
-        integer("unit_size_in_mb", "Size of one unit in megabytes, of what unit_type says."),
-        text("unit_type", "What is counted in units: memory or data."),
+        integer("unit_size_in_mb", "Size of one unit in megabytes of what unit_type names."),
+        text("unit_type", "What a unit measures: memory or data."),
     )
 
 
 class DeploymentTeamRoles(DeploymentStream):
-    """Which teams may do what with a deployment, by role."""
+    """The roles on a deployment, each with its teams."""
 
     name = "deployment_team_roles"
     path = "/deployments/{}/team_roles"
@@ -322,7 +322,7 @@ class DeploymentTeamRoles(DeploymentStream):
             text("name", "The team's name."),
             records(
                 "users",
-                "The members of the team, where the API names them.",
+                "The members of the team, if the API returns them.",
                 text("id", "The user's id."),
                 text("name", "The user's name. Personal."),
             ),
@@ -340,14 +340,14 @@ class DeploymentVersions(DeploymentStream):
     schema = schema(
         DEPLOYMENT_ID,
         key("application", "Type of database."),
-        key("from_version", "The version that it has."),
-        key("to_version", "A version that it can go to."),
-        key("method", "How: in_place or restore."),
+        key("from_version", "Its current version."),
+        key("to_version", "A version that it can be upgraded to."),
+        key("method", "How it is upgraded: in_place or restore."),
     )
 
 
 class DeploymentWhitelist(DeploymentStream):
-    """The addresses that may reach a deployment."""
+    """The addresses that may connect to a deployment."""
 
     name = "deployment_whitelist"
     path = "/deployments/{}/whitelist"

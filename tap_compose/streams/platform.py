@@ -1,4 +1,4 @@
-"""Where deployments can run, and as what."""
+"""Clusters, database types and datacenters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Clusters(AccountStream):
     schema = schema(
         key("id", "The cluster's id."),
         text("account_id", "The account that the cluster belongs to."),
-        text("account_slug", "Short name of that account."),
+        text("account_slug", "Short name of the account."),
         text("name", "The cluster's name."),
         text("type", "Kind of cluster, such as enterprise or multitenant."),
         boolean("multitenant", "Whether other accounts share the cluster."),
@@ -29,12 +29,12 @@ class Clusters(AccountStream):
         text("region", "The provider's region."),
         text("subdomain", "Subdomain of the cluster's hosts."),
         time("created_at", "When the cluster was created."),
-        texts("tags", "User-defined tags, which provisioning can ask for."),
+        texts("tags", "User-defined tags, which provisioning can require."),
     )
 
 
 class Databases(AccountStream):
-    """The types of database on offer, each with its versions."""
+    """The available database types, each with its versions."""
 
     name = "databases"
     path = "/databases"
@@ -44,8 +44,8 @@ class Databases(AccountStream):
     primary_keys = ("type",)
     schema = schema(
         key("type", "Type of database, such as postgresql."),
-        text("status", "Its highest stability: stable, beta, alpha or deprecated."),
-        text("display_name", "Its name for people."),
+        text("status", "Highest stability of its versions: stable, beta, alpha or deprecated."),
+        text("display_name", "Its display name."),
         records(
             "versions",
             "The known versions.",
@@ -58,7 +58,7 @@ class Databases(AccountStream):
 
 
 class DatabaseVersions(AccountStream):
-    """The versions of the databases on offer, one row each; the same answer as databases."""
+    """The available database versions, one row each; from the same response as databases."""
 
     name = "database_versions"
     path = "/databases"

@@ -1,4 +1,4 @@
-"""The recipes of the deployments: everything that was ever done to them."""
+"""The recipes of the deployments: everything that was done to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DeploymentRecipes(DeploymentStream):
-    """Everything that was ever done to a deployment, sub-recipes as rows of their own."""
+    """Everything that was done to a deployment; each sub-recipe is a row too."""
 
     name = "deployment_recipes"
     path = "/deployments/{}/recipes"
@@ -31,21 +31,21 @@ class DeploymentRecipes(DeploymentStream):
     aliases: ClassVar = {"status_detail": ("status_details",)}
     schema = schema(
         key("id", "The recipe's id."),
-        text("account_id", "The account on whose behalf it runs."),
+        text("account_id", "The account that it runs for."),
         DEPLOYMENT_ID,
-        text("parent_id", "The recipe that this one is a part of; null for a whole one."),
-        text("name", "What it does, in words."),
-        text("template", "What it does, as Compose calls it."),
+        text("parent_id", "The recipe that this one is part of; null at the top level."),
+        text("name", "What it does, as text."),
+        text("template", "Name of what it does."),
         text("status", "running, waiting, complete or failed."),
-        text("status_detail", "How far it is, in words."),
-        text("source", "What asked for it, such as customer_api."),
-        text("source_user", "The user who asked for it. Personal."),
-        text("source_reason", "Why it was asked for."),
-        text("source_ip", "Where it was asked for. Personal."),
+        text("status_detail", "Its progress, as text."),
+        text("source", "What requested it, such as customer_api."),
+        text("source_user", "The user who requested it. Personal."),
+        text("source_reason", "Why it was requested."),
+        text("source_ip", "IP address that it was requested from. Personal."),
         time("created_at", "When it was created."),
         time("updated_at", "When it last changed."),
-        integer("operations_complete", "How many of its steps are done."),
-        integer("operations_total", "How many steps it has."),
+        integer("operations_complete", "Number of steps that are done."),
+        integer("operations_total", "Number of steps."),
     )
 
     @override
@@ -53,7 +53,7 @@ class DeploymentRecipes(DeploymentStream):
         super().prepare()
         if self.stream_state.pop("replication_key_value", None):
             # It would lose the older recipes of a deployment that becomes readable later.
-            self.logger.warning("a bookmark for all of %s at once is not used", self.name)
+            self.logger.warning("the bookmark of %s is ignored: each deployment has one", self.name)
             self.stream_state.pop("replication_key", None)
         existing = self.run.all_deployment_ids()
         if not isinstance(existing, ApiError) and self.run.lists_are_complete:
@@ -84,7 +84,7 @@ class DeploymentRecipes(DeploymentStream):
         return latest_copies(rows)
 
     def _since(self, deployment_id: str) -> str | None:
-        """The time from which on a deployment's recipes are wanted; None for all of them."""
+        """Return the time from which to write a deployment's recipes; None for all of them."""
         start_date = self.run.settings.start_date
         label = f"{self.name} of deployment {deployment_id}"
         bookmark = self._bookmarks.of(deployment_id)
@@ -94,7 +94,7 @@ class DeploymentRecipes(DeploymentStream):
 
 
 def latest_copies(rows: list[Row]) -> list[Row]:
-    """Keep the latest copy of each recipe; what is known of its parent stays.
+    """Keep the latest copy of each recipe, with the parent that any copy has.
 
     Args:
         rows: The recipes of a deployment.

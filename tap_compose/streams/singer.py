@@ -1,4 +1,4 @@
-"""The seam to the Singer SDK: whatever of it is overridden, and how rows are written.
+"""The link to the Singer SDK: what of it is overridden, and how rows are written.
 
 The SDK's private names stand here, in ``Stream`` subclasses, and in ``tap.py``; they are the same
 in singer-sdk 0.54.9 and 0.55 (docs/architecture.md, Traps of the SDK).
@@ -10,7 +10,7 @@ from abc import abstractmethod
 from datetime import datetime, timezone
 from functools import cached_property
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from singer_sdk import Stream
 from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
+    from singer_sdk.metrics import Counter, Meter, Timer
     from singer_sdk.singerlib import Catalog
 
     from tap_compose.messages import MessageWriter
@@ -37,13 +38,14 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 50
 """Rows that are serialized in one step; with more of them that is no faster."""
+MeterT = TypeVar("MeterT", bound="Meter")
 
 _TOP_LEVEL = 2
 """The length of a column's breadcrumb; that of a part of a column is longer."""
 
 
 class SingerStream(Stream):
-    """A stream that writes its rows itself where nothing of the SDK's is wanted on the way.
+    """A stream that writes its rows itself if the SDK has nothing to do with them.
 
     Args:
         tap: The tap.
@@ -65,23 +67,23 @@ class SingerStream(Stream):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Load what the partitions depend on, and report what cannot be loaded."""
+        """Load the list that the partitions come from, and report if it cannot be loaded."""
 
     @abstractmethod
     def fetch(self, context: Context | None) -> Iterator[list[Row]]:
-        """Fetch the rows of a partition, or of the whole stream if it has none.
+        """Fetch the rows of a partition, or of the stream if it has none.
 
         Args:
             context: The partition.
 
         Yields:
-            The rows of a response, or of several. What stands between them, such as moving a
-            bookmark, happens when the ones before are written.
+            The rows of one or more responses. Code after a ``yield``, such as moving a bookmark,
+            runs when those rows are written.
         """
 
     @abstractmethod
     def finish(self) -> None:
-        """Report what is known only at the end."""
+        """Report what is known only after the last row."""
 
     @property
     def stats(self) -> StreamStats:
@@ -92,12 +94,12 @@ class SingerStream(Stream):
 
     @property
     def is_selected_by_catalog(self) -> bool:
-        """Whether the catalog selects the stream, whatever this run takes."""
+        """Whether the catalog selects the stream, even if this shard does not read it."""
         return bool(self.mask.get((), True))
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
-        # Keys and replication are the tap's, whatever an old or edited catalog says.
+        # An old or edited catalog must not change keys and replication.
         entry = catalog.get_stream(self.name)
         if entry is not None:
             correct(entry, self)
@@ -108,7 +110,7 @@ class SingerStream(Stream):
         method = self.forced_replication_method
         if method and method not in possible:
             self.logger.warning(
-                "the catalog asks for %s replication of %s, which is only replicated in full",
+                "%s replication in the catalog is ignored: %s supports only full replication",
                 method,
                 self.name,
             )
@@ -116,10 +118,10 @@ class SingerStream(Stream):
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether rows go out as they are, but for columns that are not selected.
+        """Whether rows are written unchanged, except that deselected columns are left out.
 
-        Stream maps, flattening, a schema or a selection within columns that the catalog
-        brings, and the limit of ``--test`` are left to the SDK.
+        If not, the SDK writes them: stream maps, flattening, a schema from the catalog, a
+        selection within columns, and its own limit of records.
         """
         (first, *others) = self.stream_maps
         return (
@@ -148,7 +150,7 @@ class SingerStream(Stream):
         self._end_partition()
 
     def _flattened_objects(self) -> list[str]:
-        """The objects that flattening makes columns of; null would stay beside them as one more."""
+        """The objects that flattening turns into columns; a null would become one more column."""
         if not self.stream_maps[0].flattening_enabled:
             return []
         return [name for name, each in self.schema["properties"].items() if each.get("properties")]
@@ -170,10 +172,10 @@ class SingerStream(Stream):
             raise StopRun(str(error)) from error
         except (AbortedSyncFailedException, AbortedSyncPausedException):
             raise  # the SDK has the rows that it wanted
-        except Exception as error:  # a stream map, or a bug: the other streams go on
+        except Exception as error:  # a stream map, or a bug: other streams still run
             self.logger.debug("an exception in %s", self.name, exc_info=True)
             self.run.report.add(Gap(Outcome.FAILED, self.name, unexpected(error)))
-        finally:  # the summary names a stream that stops early too
+        finally:  # the summary includes a stream that stops early
             stats.ended = monotonic()
             self.finish()
 
@@ -201,6 +203,14 @@ class SingerStream(Stream):
         self._finalize_state(self.stream_state)
         self._write_state_message()
 
+    @override
+    def get_record_counter(self, **options: Any) -> Counter:
+        return _without_context(super().get_record_counter(**options))
+
+    @override
+    def get_sync_timer(self) -> Timer:
+        return _without_context(super().get_sync_timer())
+
     # -- state: each stream with a bookmark moves it itself
 
     @override
@@ -227,12 +237,12 @@ class SingerStream(Stream):
 
     @override
     def _write_activate_version_message(self, full_table_version: int) -> None:
-        # The SDK sends it before the first record: a run that died half-way would have told the
-        # target to drop rows that it never brought again. So it waits.
+        # The SDK writes it before the first record: if the run then died, the target would drop
+        # rows that were never written again. So it is deferred.
         self._deferred_version = full_table_version
 
     def _end_partition(self) -> None:
-        """Count a partition, and tell the target after the last one which rows to drop."""
+        """Count a partition; after the last one, let the target drop the rows that are gone."""
         self.stats.parts_done += 1
         is_last = self.stats.parts_done == self.stats.parts
         if is_last and self._deferred_version is not None and self._has_read_everything():
@@ -251,3 +261,9 @@ class SingerStream(Stream):
             and settings.deployment_shard is None
             and self.ABORT_AT_RECORD_COUNT is None
         )
+
+
+def _without_context(meter: MeterT) -> MeterT:
+    """Make a meter count for its stream: the SDK would tag it with the last partition."""
+    vars(meter)["with_context"] = lambda _context: None
+    return meter
