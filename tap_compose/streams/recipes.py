@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DeploymentRecipes(DeploymentStream):
-    """Everything that was ever done to a deployment, sub-recipes as rows of their own."""
+    """Recipes: all operations on each deployment; sub-recipes are separate rows."""
 
     name = "deployment_recipes"
     path = "/deployments/{}/recipes"
@@ -30,22 +30,22 @@ class DeploymentRecipes(DeploymentStream):
     parent_column = "parent_id"
     aliases: ClassVar = {"status_detail": ("status_details",)}
     schema = schema(
-        key("id", "The recipe's id."),
-        text("account_id", "The account on whose behalf it runs."),
+        key("id", "Recipe id."),
+        text("account_id", "Account that it runs for."),
         DEPLOYMENT_ID,
-        text("parent_id", "The recipe that this one is a part of; null for a whole one."),
-        text("name", "What it does, in words."),
-        text("template", "What it does, as Compose calls it."),
+        text("parent_id", "Parent of a sub-recipe; null for a top-level recipe."),
+        text("name", "Operation, such as Creating haproxy portal."),
+        text("template", "Operation code, such as Recipes::Deployment::Run."),
         text("status", "running, waiting, complete or failed."),
-        text("status_detail", "How far it is, in words."),
-        text("source", "What asked for it, such as customer_api."),
-        text("source_user", "The user who asked for it. Personal."),
-        text("source_reason", "Why it was asked for."),
-        text("source_ip", "Where it was asked for. Personal."),
-        time("created_at", "When it was created."),
-        time("updated_at", "When it last changed."),
-        integer("operations_complete", "How many of its steps are done."),
-        integer("operations_total", "How many steps it has."),
+        text("status_detail", "Progress, as text."),
+        text("source", "What requested it, such as customer_api."),
+        text("source_user", "User who requested it. Personal."),
+        text("source_reason", "Reason of the request."),
+        text("source_ip", "Source IP address of the request. Personal."),
+        time("created_at", "Creation time."),
+        time("updated_at", "Time of the last change."),
+        integer("operations_complete", "Steps done."),
+        integer("operations_total", "Steps in total."),
     )
 
     @override
