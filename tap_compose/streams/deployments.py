@@ -149,7 +149,7 @@ class DeploymentAlerts(DeploymentStream):
             "message; the API has no id.",
         ),
         DEPLOYMENT_ID,
-        text("capsule_id", "Capsule that it concerns; null for all of the deployment."),
+        text("capsule_id", "Capsule that it concerns, if it concerns one."),
         text("name", "Alert name."),
         text("message", "Text of the alert."),
         text("status", "healthy, warning, critical, unknown or waiting."),
