@@ -59,7 +59,7 @@ def files() -> dict[str, str]:
         "docs/scale.md": scale_page.blocks(json.loads(scale_page.NOTES.read_text())),
         "docs/streams.md": {
             "diagram": joins.diagram(),
-            "joins": _table("| columns | of | refer to |", joins.rows()),
+            "joins": _table("| column | in | joins to |", joins.rows()),
             "streams": "\n".join(_sections()),
         },
         "docs/meltanohub/tap-compose.yml": {"settings": _yaml({"settings": by_name})},
