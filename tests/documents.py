@@ -27,7 +27,7 @@ from tap_compose.api.errors import (
 from tap_compose.failures import Scope, meaning_of, outcome_of
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
-from tests import pictures
+from tests import joins, pictures
 from tests.tap_runs import command, discover
 
 if TYPE_CHECKING:
@@ -57,7 +57,11 @@ def files() -> dict[str, str]:
         "README.md": {"streams": _streams_table(), "settings": _settings_table()},
         "docs/privacy.md": {"personal": _sensitive_columns()},
         "docs/scale.md": scale_page.blocks(json.loads(scale_page.NOTES.read_text())),
-        "docs/streams.md": {"streams": "\n".join(_sections())},
+        "docs/streams.md": {
+            "diagram": joins.diagram(),
+            "joins": _table("| column | in | joins to |", joins.rows()),
+            "streams": "\n".join(_sections()),
+        },
         "docs/meltanohub/tap-compose.yml": {"settings": _yaml({"settings": by_name})},
         "meltano.yml": {"settings": indent(_yaml({"settings": settings}), " " * 4)},
     }
@@ -140,25 +144,24 @@ def _streams_table() -> str:
 
 def _sections() -> Iterator[str]:
     for name, what, path, keys, replication, properties in _facts():
-        yield f"## {name}\n\n{what}\n"
-        yield f"- endpoint: `GET {path}`\n- key: {keys}\n- replication: {replication}"
-        yield f"- requests: {requests_of(name)}\n"
+        yield f"### {name}\n\n{what}\n"
+        yield f"`GET {path}` · key {keys} · {replication} · {requests_of(name)}\n"
         rows = [f"| `{each}` | {kind} | {text} |" for each, kind, text in _columns(properties)]
-        yield _table("| column | type | what it holds |", rows)
+        yield _table("| column | type | meaning |", rows)
 
 
 def requests_of(name: str) -> str:
-    """Say what it costs to read a stream; ``tests/test_selection.py`` counts it."""
+    """Return how many requests a stream takes; ``tests/test_selection.py`` counts them."""
     paths = {each.name: each.path for each in cast("Any", STREAMS)}
     others = [each for each, path in paths.items() if path == paths[name] and each != name]
     shared = f", shared with {', '.join(others)}" if others else ""
     if paths[name].startswith("/deployments/{}"):
-        return f"1 for each deployment{shared}, and 1 for the list of deployments"
+        return f"1 request per deployment{shared}"
     if name == "audit_events":
-        return "1 for each 100 events and some 12 % more, 1 where nothing is new"
+        return "1 request per 100 events and about 12 % more"
     if "{}" in paths[name]:
-        return "1 for each account, and 1 for the list of accounts"
-    return f"1{shared}"
+        return "1 request per account"
+    return f"1 request{shared}"
 
 
 def _columns(properties: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:

@@ -143,7 +143,7 @@ def test_a_block_that_is_missing_is_an_error() -> None:
 
 def test_the_page_of_streams_describes_every_column() -> None:
     page = (ROOT / "docs" / "streams.md").read_text()
-    assert re.findall("^## (.*)", page, re.MULTILINE) == [vars(each)["name"] for each in STREAMS]
+    assert re.findall("^### (.*)", page, re.MULTILINE) == [vars(each)["name"] for each in STREAMS]
     rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `")]
     assert all(what.strip() for _, _, what in rows)
 

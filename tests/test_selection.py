@@ -46,8 +46,8 @@ def test_one_stream_makes_only_the_requests_that_it_needs(stream: str, sandbox: 
         assert counts == _needed(stream, sandbox)
     ids = sandbox.account.deployment_ids
     cost = requests_of(stream)
-    assert ("for each deployment" in cost) == (sum(counts.values()) > len(ids))
-    assert ("for the list of deployments" in cost) == stream.startswith("deployment_")
+    assert ("per deployment" in cost) == (sum(counts.values()) > len(ids))
+    assert ("per deployment" in cost) == stream.startswith("deployment_")
 
 
 @pytest.mark.parametrize(

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class Accounts(ListStream):
-    """The accounts that the token's user is a member of; usually one."""
+    """Accounts that the token's user belongs to; usually one."""
 
     name = "accounts"
     path = "/accounts"
     envelope = ("accounts",)
     primary_keys = ("id",)
     schema = schema(
-        key("id", "The account's id."),
-        text("name", "The account's name."),
-        text("slug", "Short name of the account, as used in console URLs."),
+        key("id", "Account id."),
+        text("name", "Account name."),
+        text("slug", "Short name, used in console URLs."),
     )
 
 
 class AccountUsers(AccountStream):
-    """The users of each account."""
+    """Users of each account."""
 
     name = "account_users"
     path = "/accounts/{}/users"
@@ -41,9 +41,9 @@ class AccountUsers(AccountStream):
     primary_keys = ("account_id", "id")
     injected_columns = ("account_id",)
     schema = schema(
-        key("account_id", "The account that the user belongs to."),
-        key("id", "The user's id."),
-        text("name", "The user's name. Personal."),
+        key("account_id", "Account that the user belongs to."),
+        key("id", "User id."),
+        text("name", "User name. Personal."),
     )
 
     @override
@@ -57,31 +57,31 @@ class AccountUsers(AccountStream):
 
 
 class User(AccountStream):
-    """The user that the token belongs to."""
+    """The user who owns the token."""
 
     name = "user"
     path = "/user"
     primary_keys = ("id",)
     schema = schema(
-        key("id", "The user's id."),
-        text("name", "The user's name. Personal."),
+        key("id", "User id."),
+        text("name", "User name. Personal."),
     )
 
 
 class Teams(AccountStream):
-    """The teams of the account and their members."""
+    """Teams and their members."""
 
     name = "teams"
     path = "/teams"
     envelope = ("teams",)
     primary_keys = ("id",)
     schema = schema(
-        key("id", "The team's id."),
-        text("name", "The team's name."),
+        key("id", "Team id."),
+        text("name", "Team name."),
         records(
             "users",
-            "The members of the team.",
-            text("id", "The user's id."),
-            text("name", "The user's name. Personal."),
+            "Members of the team.",
+            text("id", "User id."),
+            text("name", "User name. Personal."),
         ),
     )

@@ -41,7 +41,7 @@ FIRST_EVENT = "2010-01-01T00:00:00.000Z"
 
 
 class AuditEvents(AccountStream):
-    """The audit log: what was done in the account, by whom and from where."""
+    """Audit log: what was done, by whom and from where."""
 
     name = "audit_events"
     path = "/audit_events"
@@ -51,15 +51,15 @@ class AuditEvents(AccountStream):
     replication_key = "created_at"
     can_prefetch = False
     schema = schema(
-        key("id", "The event's id."),
-        text("account_id", "The account that it happened in."),
-        text("deployment_id", "The deployment that it concerns, if any."),
-        text("cluster_id", "The cluster that it concerns, if any."),
-        text("user_id", "The user who did it, if a user did. Personal."),
-        text("email", "That user's email address. Personal."),
+        key("id", "Event id."),
+        text("account_id", "Account in which it happened."),
+        text("deployment_id", "Deployment that it concerns, if any."),
+        text("cluster_id", "Cluster that it concerns, if any."),
+        text("user_id", "User who did it, if any. Personal."),
+        text("email", "Email address of that user. Personal."),
         time("created_at", "When it happened."),
-        text("event", "What happened, such as deployment.scale.members; new values may appear."),
-        text("ip", "IP address that the request came from. Personal."),
+        text("event", "Event code, such as deployment.scale.members; an open list."),
+        text("ip", "Source IP address of the request. Personal."),
         text("user_agent", "User agent of the request. Personal."),
         free_form("data", "Details, which differ by event. May be personal."),
     )

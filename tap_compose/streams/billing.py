@@ -8,7 +8,7 @@ from tap_compose.streams.columns import key, number, schema, text, time
 
 
 class Billables(AccountStream):
-    """The billable items of the account; not every token may read them."""
+    """Billable items; not every token may read them."""
 
     name = "billables"
     path = "/billables"
@@ -18,19 +18,19 @@ class Billables(AccountStream):
     is_lenient = True  # amounts and units
     primary_keys = ("id",)
     schema = schema(
-        key("id", "The billable's id."),
-        text("account_id", "The account that is billed."),
-        number("amount", "The amount of the billable."),
-        time("start_at", "When the item started being billable."),
+        key("id", "Billable id."),
+        text("account_id", "Account that is billed."),
+        number("amount", "Amount billed."),
+        time("start_at", "Start of billing."),
         time(
             "end_at",
-            "When the item ended being billable; 9999-12-31T23:59:59.000Z or another far future "
-            "while it is current.",
+            "End of billing. Far in the future for current items, such as "
+            "9999-12-31T23:59:59.000Z.",
         ),
-        text("description", "What is billed, as text."),
-        text("identifier", "Identifies the resources that are billed."),
-        text("resource_identifier", "Identifies the system that provides the resources."),
-        text("sku", "Class of the resource that is billed."),
+        text("description", "Description of the item."),
+        text("identifier", "Resource that is billed, such as a deployment id."),
+        text("resource_identifier", "System that provides the resource."),
+        text("sku", "Class of the resource."),
         number("units", "Number of data or memory units."),
-        text("replaces_id", "The billable that this one replaced when the resource was scaled."),
+        text("replaces_id", "Billable that this one replaced after a scaling."),
     )

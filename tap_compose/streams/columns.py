@@ -78,4 +78,4 @@ def records(name: str, description: str, *members: th.Property[Any]) -> th.Prope
     return th.Property(name, th.ArrayType(th.ObjectType(*members)), description=description)
 
 
-DEPLOYMENT_ID = key("deployment_id", "The deployment that the row belongs to.")
+DEPLOYMENT_ID = key("deployment_id", "Deployment that the row belongs to.")

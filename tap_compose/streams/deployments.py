@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 def summary_columns() -> list[th.Property[Any]]:
     """Return the columns that deployments and deployment_details have in common."""
     return [
-        key("id", "The deployment's id."),
-        text("name", "The deployment's name."),
-        text("type", "Type of its database, such as postgresql."),
-        text("notes", "Notes of the users on it."),
-        text("customer_billing_code", "Billing code that the account assigned to it."),
-        time("created_at", "When its provisioning began."),
-        text("compose_web_ui_url", "URL of the deployment in the Compose console."),
+        key("id", "Deployment id."),
+        text("name", "Deployment name."),
+        text("type", "Database type, such as postgresql."),
+        text("notes", "Notes by users."),
+        text("customer_billing_code", "Billing code that the account assigned."),
+        time("created_at", "When provisioning began."),
+        text("compose_web_ui_url", "Link to the Compose console."),
     ]
 
 
@@ -55,7 +55,7 @@ def _linked_cluster(deployment: dict[str, Any]) -> str | None:
 
 
 class Deployments(ListStream):
-    """All deployments of the account, regardless of deployment_ids and deployment_shard."""
+    """All deployments; deployment_ids and deployment_shard do not filter them."""
 
     name = "deployments"
     path = "/deployments"
@@ -67,7 +67,7 @@ class Deployments(ListStream):
 
 
 class DeploymentDetails(DeploymentStream):
-    """The details of a deployment: the columns of deployments, and more."""
+    """Deployments with all columns, also those that only the detail endpoint has."""
 
     name = "deployment_details"
     path = "/deployments/{}"
@@ -77,26 +77,26 @@ class DeploymentDetails(DeploymentStream):
     primary_keys = ("id",)
     schema = schema(
         *summary_columns(),
-        text("account_id", "The account that the deployment belongs to."),
-        text("cluster_id", "The cluster that it runs on."),
-        text("version", "Version of its database."),
+        text("account_id", "Account that owns the deployment."),
+        text("cluster_id", "Cluster that it runs on."),
+        text("version", "Database version."),
         text(
             "ca_certificate_base64",
-            "CA certificate in base64; null with Let's Encrypt.",
+            "CA certificate, base64; null for Let's Encrypt.",
         ),
-        text("provision_recipe_id", "The recipe that provisioned it."),
+        text("provision_recipe_id", "Recipe that provisioned it."),
         record(
             "connection_strings",
-            "How to connect to it. Contains live passwords, so it is null unless "
-            "include_connection_strings is set. Credentials.",
+            "URLs and commands with live passwords; null unless include_connection_strings is set. "
+            "Credentials.",
             texts("health", "For health checks."),
             texts("ssh", "For SSH tunnels."),
-            texts("admin", "For the administration UI."),
+            texts("admin", "For the admin interface."),
             texts("ssh_admin", "For administration over SSH."),
             texts("cli", "Shell commands that open a console."),
             texts("direct", "For applications."),
-            free_forms("maps", "Maps from internal to public address; for Scylla only."),
-            free_form("misc", "For specific tools, by tool."),
+            free_forms("maps", "Internal to public addresses; Scylla only."),
+            free_form("misc", "For single tools, by name."),
         ),
     )
 
@@ -108,7 +108,7 @@ class DeploymentDetails(DeploymentStream):
 
 
 class DeploymentAddons(DeploymentStream):
-    """The addons that a deployment can have."""
+    """Addons on offer for each deployment."""
 
     name = "deployment_addons"
     path = "/deployments/{}/addons"
@@ -117,8 +117,8 @@ class DeploymentAddons(DeploymentStream):
     primary_keys = ("deployment_id", "name")
     schema = schema(
         DEPLOYMENT_ID,
-        key("name", "The addon's name."),
-        boolean("is_active", "Whether the deployment has it."),
+        key("name", "Addon name."),
+        boolean("is_active", "Whether it is installed."),
     )
 
 
@@ -135,7 +135,7 @@ def _digest(alert: Row) -> str:
 
 
 class DeploymentAlerts(DeploymentStream):
-    """The current alerts of a deployment; a healthy one has none."""
+    """Current alerts of each deployment; none if it is healthy."""
 
     name = "deployment_alerts"
     path = "/deployments/{}/alerts"
@@ -145,15 +145,15 @@ class DeploymentAlerts(DeploymentStream):
     schema = schema(
         key(
             "id",
-            "SHA-256, in hex, of the compact JSON array of deployment_id, capsule_id, name and "
-            "message: the API gives alerts no id.",
+            "SHA-256 in hex of the compact JSON array of deployment_id, capsule_id, name and "
+            "message; the API has no id.",
         ),
         DEPLOYMENT_ID,
-        text("capsule_id", "The capsule that it concerns; null if it concerns the deployment."),
-        text("name", "The alert's name."),
-        text("message", "What is wrong, as text."),
+        text("capsule_id", "Capsule that it concerns, if it concerns one."),
+        text("name", "Alert name."),
+        text("message", "Text of the alert."),
         text("status", "healthy, warning, critical, unknown or waiting."),
-        text("summary", "Overall status of the deployment."),
+        text("summary", "Health of the deployment."),
     )
 
     @classmethod
@@ -165,7 +165,7 @@ class DeploymentAlerts(DeploymentStream):
 
 
 class DeploymentHealth(DeploymentStream):
-    """One row per deployment; from the same response as deployment_alerts."""
+    """Health of each deployment; same request as deployment_alerts."""
 
     name = "deployment_health"
     path = "/deployments/{}/alerts"
@@ -173,7 +173,7 @@ class DeploymentHealth(DeploymentStream):
     primary_keys = ("deployment_id",)
     schema = schema(
         DEPLOYMENT_ID,
-        text("summary", "Overall status: healthy, warning, critical, unknown or waiting."),
+        text("summary", "healthy, warning, critical, unknown or waiting."),
         integer("alert_count", "Number of current alerts."),
     )
 
@@ -192,7 +192,7 @@ class DeploymentHealth(DeploymentStream):
 
 
 class DeploymentBackups(DeploymentStream):
-    """The backups of a deployment, without download links: those need no login."""
+    """Backups of each deployment, without download links."""
 
     name = "deployment_backups"
     path = "/deployments/{}/backups"
@@ -200,19 +200,19 @@ class DeploymentBackups(DeploymentStream):
     primary_keys = ("id",)
     aliases: ClassVar = {"id": ("_id",)}
     schema = schema(
-        key("id", "The backup's id."),
+        key("id", "Backup id."),
         DEPLOYMENT_ID,
-        text("name", "The backup's name, which contains its start time."),
+        text("name", "Backup name, which contains its start time."),
         text("type", "daily, weekly, monthly or on_demand."),
         text("status", "running, complete or failed."),
         boolean("is_downloadable", "Whether it can be downloaded."),
-        boolean("is_restorable", "Whether a new deployment can be restored from it."),
-        time("created_at", "When it was completed; null while it runs."),
+        boolean("is_restorable", "Whether it can be restored into a new deployment."),
+        time("created_at", "Completion time; null while it runs."),
     )
 
 
 class DeploymentLogfiles(DeploymentStream):
-    """The log files of a deployment, without download links: those need no login."""
+    """Log files of each deployment, without download links."""
 
     name = "deployment_logfiles"
     path = "/deployments/{}/logfiles"
@@ -221,39 +221,39 @@ class DeploymentLogfiles(DeploymentStream):
     is_lenient = True
     aliases: ClassVar = {"date": ("created_at",)}
     schema = schema(
-        key("id", "The log file's id."),
+        key("id", "Log file id."),
         DEPLOYMENT_ID,
-        text("capsule_id", "The capsule that wrote it."),
-        text("name", "The log file's name, which contains its time."),
-        text("region", "Where it is stored."),
-        text("status", "Whether it is complete."),
-        integer("file_size", "Its size in bytes."),
-        time("date", "When it was captured; created_at if the API gives no date."),
-        time("created_at", "When it was created."),
+        text("capsule_id", "Capsule that wrote it."),
+        text("name", "Log file name, which contains its time."),
+        text("region", "Region of its storage."),
+        text("status", "State of the file, such as complete."),
+        integer("file_size", "Size in bytes."),
+        time("date", "Capture time, or created_at if the API has none."),
+        time("created_at", "Creation time."),
     )
 
 
 class DeploymentPortals(DeploymentStream):
-    """The portals of a deployment, through which clients connect."""
+    """Portals, the access points of each deployment."""
 
     name = "deployment_portals"
     path = "/deployments/{}/portals"
     envelope = ("portals",)
     primary_keys = ("id",)
     schema = schema(
-        key("id", "The portal's id."),
+        key("id", "Portal id."),
         DEPLOYMENT_ID,
-        text("name", "The portal's name."),
+        text("name", "Portal name."),
         text("type", "Kind of portal, such as haproxy, ssl, mongodb or rethink."),
-        text("internal_ip", "Its address inside the cluster. Infrastructure."),
-        text("zone", "The zone that it runs in."),
-        text("hostname", "Its host name. Infrastructure."),
-        boolean("ssl_enabled", "Whether it uses TLS; only known for Redis."),
+        text("internal_ip", "Address inside the cluster. Infrastructure."),
+        text("zone", "Zone of the portal."),
+        text("hostname", "Host name. Infrastructure."),
+        boolean("ssl_enabled", "Whether it uses TLS; set for Redis only."),
     )
 
 
 class DeploymentPortalUsers(DeploymentStream):
-    """The users of a deployment's portals."""
+    """Users of each deployment's portals."""
 
     name = "deployment_portal_users"
     path = "/deployments/{}/portal_users"
@@ -261,14 +261,14 @@ class DeploymentPortalUsers(DeploymentStream):
     primary_keys = ("deployment_id", "type", "name")
     schema = schema(
         DEPLOYMENT_ID,
-        key("type", "Kind of portal that the user is for, ssh or haproxy."),
-        key("name", "The portal user's name. May be personal."),
-        text("id", "The portal user's id, if there is one."),
+        key("type", "Kind of portal: ssh or haproxy."),
+        key("name", "Portal user name. May be personal."),
+        text("id", "Portal user id, if any."),
     )
 
 
 class DeploymentRoles(DeploymentStream):
-    """The roles on a deployment, each with its users."""
+    """Users who have each role on a deployment."""
 
     name = "deployment_roles"
     path = "/deployments/{}/roles"
@@ -276,37 +276,37 @@ class DeploymentRoles(DeploymentStream):
     primary_keys = ("deployment_id", "name")
     schema = schema(
         DEPLOYMENT_ID,
-        key("name", "The role: developer, manager or admin."),
+        key("name", "developer, manager or admin."),
         records(
             "users",
-            "The users who have it.",
-            text("id", "The user's id."),
-            text("name", "The user's name. Personal."),
+            "Users who have the role.",
+            text("id", "User id."),
+            text("name", "User name. Personal."),
         ),
     )
 
 
 class DeploymentScalings(DeploymentStream):
-    """The size of a deployment, in units of memory and storage."""
+    """Size of each deployment, in units of memory and storage."""
 
     name = "deployment_scalings"
     path = "/deployments/{}/scalings"
     primary_keys = ("deployment_id",)
     schema = schema(
         DEPLOYMENT_ID,
-        integer("allocated_units", "Units that it has."),
-        integer("used_units", "Units that it uses."),
-        integer("starting_units", "Minimum units for its type of database."),
-        integer("minimum_units", "Minimum units that it can be scaled to."),
-        integer("memory_per_unit_in_mb", "Memory of one unit in megabytes."),
-        integer("storage_per_unit_in_mb", "Storage of one unit in megabytes."),
-        integer("unit_size_in_mb", "Size of one unit in megabytes of what unit_type names."),
-        text("unit_type", "What a unit measures: memory or data."),
+        integer("allocated_units", "Units allocated."),
+        integer("used_units", "Units used."),
+        integer("starting_units", "Minimum for its database type."),
+        integer("minimum_units", "Minimum it can be scaled to."),
+        integer("memory_per_unit_in_mb", "Memory per unit in megabytes."),
+        integer("storage_per_unit_in_mb", "Storage per unit in megabytes."),
+        integer("unit_size_in_mb", "Size of one unit_type unit in megabytes."),
+        text("unit_type", "memory or data."),
     )
 
 
 class DeploymentTeamRoles(DeploymentStream):
-    """The roles on a deployment, each with its teams."""
+    """Teams that have each role on a deployment."""
 
     name = "deployment_team_roles"
     path = "/deployments/{}/team_roles"
@@ -314,24 +314,24 @@ class DeploymentTeamRoles(DeploymentStream):
     primary_keys = ("deployment_id", "name")
     schema = schema(
         DEPLOYMENT_ID,
-        key("name", "The role: developer, manager or admin."),
+        key("name", "developer, manager or admin."),
         records(
             "teams",
-            "The teams that have it.",
-            text("id", "The team's id."),
-            text("name", "The team's name."),
+            "Teams that have the role.",
+            text("id", "Team id."),
+            text("name", "Team name."),
             records(
                 "users",
-                "The members of the team, if the API returns them.",
-                text("id", "The user's id."),
-                text("name", "The user's name. Personal."),
+                "Members, if the API returns them.",
+                text("id", "User id."),
+                text("name", "User name. Personal."),
             ),
         ),
     )
 
 
 class DeploymentVersions(DeploymentStream):
-    """The versions that a deployment can be upgraded to."""
+    """Versions that each deployment can be upgraded to."""
 
     name = "deployment_versions"
     path = "/deployments/{}/versions"
@@ -339,15 +339,15 @@ class DeploymentVersions(DeploymentStream):
     primary_keys = ("deployment_id", "application", "from_version", "to_version", "method")
     schema = schema(
         DEPLOYMENT_ID,
-        key("application", "Type of database."),
-        key("from_version", "Its current version."),
-        key("to_version", "A version that it can be upgraded to."),
-        key("method", "How it is upgraded: in_place or restore."),
+        key("application", "Database type."),
+        key("from_version", "Current version."),
+        key("to_version", "Version it can be upgraded to."),
+        key("method", "in_place or restore."),
     )
 
 
 class DeploymentWhitelist(DeploymentStream):
-    """The addresses that may connect to a deployment."""
+    """IP addresses that may connect to each deployment."""
 
     name = "deployment_whitelist"
     path = "/deployments/{}/whitelist"
@@ -355,7 +355,7 @@ class DeploymentWhitelist(DeploymentStream):
     primary_keys = ("deployment_id", "id")
     schema = schema(
         DEPLOYMENT_ID,
-        key("id", "The entry's id."),
-        text("description", "What the entry is for."),
-        text("ip", "The address or network, as CIDR. Infrastructure."),
+        key("id", "Entry id."),
+        text("description", "Description of the entry."),
+        text("ip", "Address or network in CIDR form. Infrastructure."),
     )

@@ -12,29 +12,29 @@ from tap_compose.streams.columns import boolean, key, records, schema, text, tex
 
 
 class Clusters(AccountStream):
-    """The clusters that the token's user may deploy to."""
+    """Clusters that the token's user can deploy to."""
 
     name = "clusters"
     path = "/clusters"
     envelope = ("clusters",)
     primary_keys = ("id",)
     schema = schema(
-        key("id", "The cluster's id."),
-        text("account_id", "The account that the cluster belongs to."),
-        text("account_slug", "Short name of the account."),
-        text("name", "The cluster's name."),
+        key("id", "Cluster id."),
+        text("account_id", "Account that owns the cluster."),
+        text("account_slug", "Short name of that account."),
+        text("name", "Cluster name."),
         text("type", "Kind of cluster, such as enterprise or multitenant."),
         boolean("multitenant", "Whether other accounts share the cluster."),
         text("provider", "Cloud provider, such as aws, gcp or softlayer."),
-        text("region", "The provider's region."),
+        text("region", "Region of the provider."),
         text("subdomain", "Subdomain of the cluster's hosts."),
-        time("created_at", "When the cluster was created."),
-        texts("tags", "User-defined tags, which provisioning can require."),
+        time("created_at", "Creation time."),
+        texts("tags", "User-defined tags, used in provisioning."),
     )
 
 
 class Databases(AccountStream):
-    """The available database types, each with its versions."""
+    """Database types on offer, with their versions."""
 
     name = "databases"
     path = "/databases"
@@ -43,31 +43,31 @@ class Databases(AccountStream):
     extracted: ClassVar = {"versions": lambda application: hal.parts(application, "versions")}
     primary_keys = ("type",)
     schema = schema(
-        key("type", "Type of database, such as postgresql."),
+        key("type", "Database type, such as postgresql."),
         text("status", "Highest stability of its versions: stable, beta, alpha or deprecated."),
-        text("display_name", "Its display name."),
+        text("display_name", "Display name."),
         records(
             "versions",
-            "The known versions.",
-            text("application", "Type of database of the version."),
-            text("status", "Stability of the version."),
-            text("version", "The version."),
+            "Versions on offer.",
+            text("application", "Database type."),
+            text("status", "Stability, as in database_versions."),
+            text("version", "Version number."),
             boolean("preferred", "Whether new deployments should take this version."),
         ),
     )
 
 
 class DatabaseVersions(AccountStream):
-    """The available database versions, one row each; from the same response as databases."""
+    """Database versions on offer, one row each; same request as databases."""
 
     name = "database_versions"
     path = "/databases"
     is_lenient = True
     primary_keys = ("application", "version")
     schema = schema(
-        key("application", "Type of database, such as postgresql."),
-        key("version", "The version."),
-        text("status", "Stability of the version: stable, beta, alpha or deprecated."),
+        key("application", "Database type, such as postgresql."),
+        key("version", "Version number."),
+        text("status", "Stability: stable, beta, alpha or deprecated."),
         boolean("preferred", "Whether new deployments should take this version."),
     )
 
@@ -84,14 +84,14 @@ class DatabaseVersions(AccountStream):
 
 
 class Datacenters(AccountStream):
-    """The datacenters of the platform."""
+    """Datacenters of the platform."""
 
     name = "datacenters"
     path = "/datacenters"
     envelope = ("datacenters",)
     primary_keys = ("slug",)
     schema = schema(
-        text("region", "The provider's region."),
+        text("region", "Region of the provider."),
         text("provider", "Cloud provider, such as aws, gcp or softlayer."),
         key("slug", "Short name, such as aws:us-east-1."),
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DeploymentRecipes(DeploymentStream):
-    """Everything that was done to a deployment; each sub-recipe is a row too."""
+    """Recipes: all operations on each deployment; sub-recipes are separate rows."""
 
     name = "deployment_recipes"
     path = "/deployments/{}/recipes"
@@ -30,22 +30,22 @@ class DeploymentRecipes(DeploymentStream):
     parent_column = "parent_id"
     aliases: ClassVar = {"status_detail": ("status_details",)}
     schema = schema(
-        key("id", "The recipe's id."),
-        text("account_id", "The account that it runs for."),
+        key("id", "Recipe id."),
+        text("account_id", "Account that it runs for."),
         DEPLOYMENT_ID,
-        text("parent_id", "The recipe that this one is part of; null at the top level."),
-        text("name", "What it does, as text."),
-        text("template", "Name of what it does."),
+        text("parent_id", "Parent of a sub-recipe; null for a top-level recipe."),
+        text("name", "Operation, such as Creating haproxy portal."),
+        text("template", "Operation code, such as Recipes::Deployment::Run."),
         text("status", "running, waiting, complete or failed."),
-        text("status_detail", "Its progress, as text."),
+        text("status_detail", "Progress, as text."),
         text("source", "What requested it, such as customer_api."),
-        text("source_user", "The user who requested it. Personal."),
-        text("source_reason", "Why it was requested."),
-        text("source_ip", "IP address that it was requested from. Personal."),
-        time("created_at", "When it was created."),
-        time("updated_at", "When it last changed."),
-        integer("operations_complete", "Number of steps that are done."),
-        integer("operations_total", "Number of steps."),
+        text("source_user", "User who requested it. Personal."),
+        text("source_reason", "Reason of the request."),
+        text("source_ip", "Source IP address of the request. Personal."),
+        time("created_at", "Creation time."),
+        time("updated_at", "Time of the last change."),
+        integer("operations_complete", "Steps done."),
+        integer("operations_total", "Steps in total."),
     )
 
     @override

@@ -1,0 +1,90 @@
+"""Which columns of the streams refer to each other, drawn into docs/streams.md."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+from tap_compose.streams import STREAMS
+
+
+class Join(NamedTuple):
+    """Columns of a stream that hold a key of another.
+
+    Attributes:
+        stream: The stream that refers to the other.
+        columns: Its columns.
+        other: The other stream.
+        keys: The columns of the other stream.
+    """
+
+    stream: str
+    columns: tuple[str, ...]
+    other: str
+    keys: tuple[str, ...] = ("id",)
+
+
+_KEYS: dict[str, tuple[str, ...]] = {each.name: each.primary_keys for each in cast("Any", STREAMS)}
+
+_OF_DEPLOYMENTS = [
+    each for each in _KEYS if each.startswith("deployment_") and each != "deployment_details"
+]
+
+JOINS: tuple[Join, ...] = (
+    *(Join(each, ("deployment_id",), "deployments") for each in _OF_DEPLOYMENTS),
+    Join("audit_events", ("deployment_id",), "deployments"),
+    Join("billables", ("identifier",), "deployments"),
+    Join("deployment_details", ("id",), "deployments"),
+    *(
+        Join(each, ("account_id",), "accounts")
+        for each in (
+            *("account_users", "audit_events", "billables", "clusters", "deployment_details"),
+            "deployment_recipes",
+        )
+    ),
+    Join("user", ("id",), "account_users"),
+    Join("teams", ("users[].id",), "account_users"),
+    Join("audit_events", ("user_id",), "account_users"),
+    Join("deployment_recipes", ("source_user",), "account_users"),
+    Join("deployment_roles", ("users[].id",), "account_users"),
+    Join("deployment_team_roles", ("teams[].users[].id",), "account_users"),
+    Join("deployment_team_roles", ("teams[].id",), "teams"),
+    Join("audit_events", ("cluster_id",), "clusters"),
+    Join("deployment_details", ("cluster_id",), "clusters"),
+    Join("clusters", ("provider", "region"), "datacenters", ("provider", "region")),
+    Join("deployments", ("type",), "databases", ("type",)),
+    Join("database_versions", ("application",), "databases", ("type",)),
+    Join(
+        "deployment_details", ("type", "version"), "database_versions", ("application", "version")
+    ),
+    Join(
+        "deployment_versions",
+        ("application", "to_version"),
+        "database_versions",
+        ("application", "version"),
+    ),
+    Join("deployment_details", ("provision_recipe_id",), "deployment_recipes"),
+    Join("deployment_recipes", ("parent_id",), "deployment_recipes"),
+    Join("billables", ("replaces_id",), "billables"),
+)
+
+
+def diagram() -> str:
+    """Draw every join as a line from the stream that has the key to the one that refers to it."""
+    lines = []
+    for stream, columns, other, _ in JOINS:
+        one = "}o" if any("[]" in each for each in columns) else "|o"
+        many = "o|" if columns == _KEYS[stream] else "o{"
+        lines.append(f'    {other} {one}--{many} {stream} : "{", ".join(columns)}"')
+    return "\n".join(["```mermaid", "erDiagram", *lines, "```", ""])
+
+
+def rows() -> list[str]:
+    """Return the lines of the table of joins: the same columns and keys in one line."""
+    streams: dict[tuple[str, str], list[str]] = {}
+    for stream, columns, other, keys in JOINS:
+        target = ", ".join(f"`{other}.{key}`" for key in keys)
+        streams.setdefault((", ".join(f"`{each}`" for each in columns), target), []).append(stream)
+    return [
+        f"| {columns} | {', '.join(names)} | {target} |"
+        for (columns, target), names in streams.items()
+    ]
