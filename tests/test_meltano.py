@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -306,21 +305,6 @@ def test_jobs_and_schedules(project: Project, small: Sandbox, database: str) -> 
     assert small.log.counts.keys() == {"/audit_events"}
     project.meltano("schedule", "run", "daily")
     assert project.loaded() == sync(config_for(small)).rows
-
-
-def test_the_job_of_readme_behind_the_sandbox(project: Project) -> None:
-    project.meltano("run", "compose-to-jsonl", before=[str(SANDBOX), "run", "--"])
-    assert project.loaded().keys() == set(FIELDS)
-
-
-def test_the_commands_in_readme_exist(project: Project) -> None:
-    options: dict[str, set[str]] = {}
-    for name, rest in re.findall(r"\bmeltano ([a-z]+)(.*)", (ROOT / "README.md").read_text()):
-        options.setdefault(name, set()).update(re.findall(r"--[a-z-]+", rest))
-    assert options.keys() >= {"install", "run"}
-    for name, used in options.items():
-        known = re.findall(r"--[a-z-]+", project.meltano(name, "--help").stdout)
-        assert used <= set(known), name
 
 
 @pytest.fixture
