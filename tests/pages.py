@@ -1,9 +1,10 @@
 """Follows a page as its reader does: each command in turn, and what it prints.
 
 A block ``console`` holds commands (``$ …``, continued after a backslash) and below each what it
-prints: ``…`` is any text in a line, and alone any number of lines. Any other block is a file if
-the line above it ends with the file's name and a colon. A version stands for any version, and a
-line of the log is shown without time, level and logger.
+prints: ``…`` is any text in a line, and alone any number of lines. Below a command that may print
+anything there is nothing. Any other block is a file if the line above it ends with the file's name
+and a colon. A version stands for any version, and a line of the log is shown without time, level
+and logger.
 """
 
 from __future__ import annotations
@@ -238,7 +239,7 @@ class Shell:
                     continue
                 (before or {}).get(command, list)()
                 screen = self.type(command)
-                if not _pattern(shown).fullmatch(_plain(screen)):
+                if shown and not _pattern(shown).fullmatch(_plain(screen)):
                     message = f"$ {command}\n{shown}\nstands in the page, but it prints\n\n{screen}"
                     pytest.fail(message, pytrace=False)
 
