@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -194,7 +193,7 @@ class Shell:
         self._process.communicate()
 
     def _kill(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
+        subprocess.run(["bash", "-c", f"kill -9 -- -{self._process.pid}"], check=False)
 
     def type(self, command: str, status: int = 0) -> str:
         """Run a command; gives what the screen shows."""
