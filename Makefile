@@ -5,7 +5,7 @@
 # make build  wheel and sdist into dist/, checked
 # make audit  known vulnerabilities of everything that is locked
 # make scale  what a run takes per deployment and row, for docs/scale.md; two minutes
-# make docs   write anew what is generated from the code: catalog, meltano.yml, README's tables
+# make docs   generate from the code: catalog, meltano.yml, tables of the pages, pictures
 # make lock   choose new versions of everything that is installed here
 # Each sets up the environments that it needs; all it takes is Python 3.10 or newer and PyPI.
 

@@ -54,8 +54,9 @@ def files() -> dict[str, str]:
     by_name = sorted(settings, key=itemgetter("name"))
     blocks = {
         "docs/architecture.md": {"failures": _failures_table()},
-        "README.md": {"streams": _streams_table(), "settings": _settings_table()},
+        "README.md": {"streams": _streams_table()},
         "docs/privacy.md": {"personal": _sensitive_columns()},
+        "docs/settings.md": {"settings": _settings_table()},
         "docs/scale.md": scale_page.blocks(json.loads(scale_page.NOTES.read_text())),
         "docs/streams.md": {
             "diagram": joins.diagram(),
@@ -134,10 +135,10 @@ def _facts() -> Iterator[tuple[str, str, str, str, str, Any]]:
 
 def _streams_table() -> str:
     return _table(
-        "| stream | what it holds | endpoint | key | replication |",
+        "| stream | what it holds | key | replication |",
         [
-            f"| {name} | {what} | `{path}` | {keys} | {replication} |"
-            for name, what, path, keys, replication, _ in _facts()
+            f"| {name} | {what} | {keys.replace('`', '')} | {replication.split()[0]} |"
+            for name, what, _, keys, replication, _ in _facts()
         ],
     )
 

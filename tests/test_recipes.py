@@ -1,4 +1,4 @@
-"""What docs/recipes.md and README tell people to do with a warehouse, done with the demo's data."""
+"""What docs/recipes.md tells people to do with a warehouse, done with the demo's data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "recipes.md").read_text()
-README = (ROOT / "README.md").read_text()
 ACCOUNT = Account()
 ROWS = expected_rows(ACCOUNT)
 DEPLOYMENTS = {row["id"]: row for row in ROWS["deployments"]}
@@ -164,35 +163,3 @@ def test_the_audit_log_every_15_minutes(tmp_path: Path) -> None:
         second = sync(config_for(sandbox), catalog=catalog, state=first.state)
         assert second.status == 0
         assert len(sandbox.log.paths) == 2  # the second tells a short page from the last one
-
-
-def test_from_nothing_to_a_warehouse(database: str, tmp_path: Path) -> None:
-    section = README.split("\n## From nothing to a warehouse\n")[1].split("\n## ")[0]
-    (config,) = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
-    target = {**json.loads(config), "sqlalchemy_url": sqlalchemy_url(database)}
-    (tmp_path / "target.json").write_text(json.dumps(target))
-    blocks = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
-    steps = [
-        (command, output.splitlines())
-        for block in blocks[1:]  # the first one installs, which tests/test_release.py does
-        for command, output in re.findall(r"\$ (.*)\n((?:(?!\$ ).*\n)*)", block)
-    ]
-    assert len(steps) == 4
-    for command, output in steps:
-        if command.startswith("psql"):
-            (sql,) = re.findall("'(.*)'$", command)
-            found = [[str(each) for each in row] for row in _asked(database, sql)]
-            assert found == [
-                [cell.strip() for cell in line.split("|")] for line in output[2 : 2 + len(found)]
-            ]
-            continue
-        process = subprocess.run(
-            ["bash", "-c", command],
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        for line in output:
-            assert re.search(re.escape(line).replace("…", ".*"), process.stderr), line

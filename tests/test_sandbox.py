@@ -38,6 +38,12 @@ def test_run_gives_address_and_token_and_ends_as_the_command_does() -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/2016-07 sandbox-token-\d+\n", process.stdout)
 
 
+def test_run_keeps_meltano_from_the_state_of_a_real_account() -> None:
+    show = "import os; print(os.environ['MELTANO_RUN_STATE_ID_SUFFIX'])"
+    command = [*SANDBOX, "run", "--deployments", "0", "--", sys.executable, "-c", show]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "sandbox\n"
+
+
 READ = """
 import os, requests
 token = {"Authorization": f"Bearer {os.environ['TAP_COMPOSE_API_TOKEN']}"}

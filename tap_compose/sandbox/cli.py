@@ -27,6 +27,9 @@ except ModuleNotFoundError as error:
 except KeyboardInterrupt:  # the imports take most of a second
     sys.exit("Aborted!")  # as click does from here on
 
+_OF_MELTANO = {"MELTANO_RUN_STATE_ID_SUFFIX": "sandbox"}
+"""Keeps states apart: a run over a real account must not start at the sandbox's bookmarks."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -141,7 +144,8 @@ def run(command: tuple[str, ...], **options: Any) -> None:
         signal.signal(signal.SIGINT, lambda *_: None)
         signal.signal(signal.SIGTERM, terminate)
         try:
-            process = subprocess.Popen(command, env={**os.environ, **_environment(sandbox)})  # noqa: S603
+            environment = {**os.environ, **_environment(sandbox), **_OF_MELTANO}
+            process = subprocess.Popen(command, env=environment)  # noqa: S603
         except OSError as error:
             raise click.ClickException(f"{command[0]}: {error.strerror}") from None
         if is_terminated:  # before there was a process

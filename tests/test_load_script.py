@@ -1,0 +1,126 @@
+"""examples/load.sh: what becomes of the state and the exit status, whatever the target does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.data import NOW
+from tap_compose.sandbox.server import Sandbox
+from tests.documents import ROOT
+from tests.tap_runs import catalog_of, config_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+pytestmark = pytest.mark.slow
+
+TARGET = f"""#!{sys.executable}
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["type"] == "STATE":
+        print(json.dumps(message["value"]), flush=True)
+"""
+FULL = "#!/bin/sh\necho the disk is full >&2\nexit 3\n"
+ONE_STATE = "#!/bin/sh\necho '{\"bookmarks\": {}}'\nprintf '{\"bookm'\ncat > /dev/null\nexit 3\n"
+
+
+@dataclass(frozen=True)
+class Load:
+    """A folder to load from, and a sandbox for its account."""
+
+    folder: Path
+    sandbox: Sandbox
+
+    def run(
+        self, script: str = TARGET, *, before: Sequence[str] = (), **settings: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Load with this script for a target."""
+        (self.folder / "config.json").write_text(json.dumps(config_for(self.sandbox, **settings)))
+        target = self.folder / "target"
+        target.write_text(script)
+        target.chmod(0o755)
+        return subprocess.run(
+            [*before, ROOT / "examples" / "load.sh", self.folder, target],
+            cwd="/",
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.json"
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    (tmp_path / "target.json").write_text("{}")
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog_of("audit_events")))
+    with Sandbox(account=Account(Size(deployments=2, events=300, recipes=2))) as sandbox:
+        yield Load(tmp_path, sandbox)
+
+
+def test_a_run_resumes_where_the_last_one_stopped(load: Load) -> None:
+    first = load.run()
+    assert (first.returncode, first.stdout) == (0, "")
+    assert "300 rows" in first.stderr
+    assert load.state.stat().st_mode & 0o777 == 0o600
+    before = load.state.read_text()
+    load.sandbox.account.events.add(NOW + timedelta(hours=1))
+    load.sandbox.log.clear()
+    second = load.run()
+    assert second.returncode == 0
+    assert {path.split("?")[0] for path in load.sandbox.log.paths} == {"/audit_events"}
+    assert len(load.sandbox.log.paths) == 2  # the second tells a short page from the last one
+    assert load.state.read_text() != before
+
+
+def test_a_failed_run_keeps_the_state(load: Load) -> None:
+    assert load.run().returncode == 0
+    before = load.state.read_text()
+    refused = load.run(api_token="another-token")
+    assert refused.returncode == 1
+    assert load.state.read_text() == before
+    full = load.run(FULL)
+    assert full.returncode in {1, 3}  # the tap may be through before it notices
+    assert "the disk is full" in full.stderr
+    assert load.state.read_text() == before
+
+
+def test_a_target_that_fails_half_way_keeps_its_last_complete_state(load: Load) -> None:
+    assert load.run(ONE_STATE).returncode == 3
+    assert load.state.read_text() == '{"bookmarks": {}}\n'
+    assert load.run().returncode == 0
+
+
+def test_a_target_that_does_not_exist(load: Load) -> None:
+    result = load.run("#!/no/such/program\n")
+    assert result.returncode not in {0, 75}
+    assert not load.state.exists()
+
+
+def test_a_second_run_at_the_same_time_does_nothing(load: Load) -> None:
+    result = load.run(before=("flock", str(load.folder / "load.lock")))
+    assert result.returncode == 75
+    assert result.stderr.startswith("nothing loaded: another run holds ")
+    assert load.sandbox.log.paths == []
+
+
+def test_wrong_arguments() -> None:
+    script = ROOT / "examples" / "load.sh"
+    result = subprocess.run([script, "."], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == f"usage: {script} FOLDER TARGET\n"

