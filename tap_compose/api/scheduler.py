@@ -2,13 +2,15 @@
 
 Worker threads send and retry; their caller waits for final outcomes. The number of requests in
 flight adapts: it grows by one per round of responses up to ``max_concurrency``, and is halved
-when one fails and may pass. ``Retry-After`` pauses all of them.
+when one fails and may pass. If the API refuses requests with HTTP 429, they are sent at the rate
+that it bears. ``Retry-After`` pauses all of them.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,13 +20,15 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from tap_compose.api.errors import RunEndingError, TransientError
-from tap_compose.api.pacing import AdaptiveLimit, RetryPolicy
+from tap_compose.api.pacing import AdaptiveLimit, Pace, RetryPolicy, is_refusal
 from tap_compose.api.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_compose.api.errors import ApiError
+
+logger = logging.getLogger("tap-compose.api")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class PendingRequest:
         state: Where it is in its life.
         outcome: The body, or why there is none; only once it is done.
         tries: How often it was sent.
+        refusals: How often the API refused it for the rate, which is no fault of the request.
         started: When it was last sent, by the monotonic clock.
         ended: When that came to an end.
     """
@@ -82,6 +87,7 @@ class PendingRequest:
     state: RequestState = RequestState.WAITING
     outcome: bytes | ApiError | None = None
     tries: int = 0
+    refusals: int = 0
     started: float = 0.0
     ended: float = 0.0
 
@@ -89,6 +95,11 @@ class PendingRequest:
     def is_done(self) -> bool:
         """Whether the outcome is there."""
         return self.state is RequestState.DONE
+
+    @property
+    def tries_that_count(self) -> int:
+        """How often it was sent and not refused for the rate."""
+        return self.tries - self.refusals
 
 
 class _Queue:
@@ -143,6 +154,8 @@ class RequestScheduler:
         self._send = send
         self._limit = AdaptiveLimit(max_concurrency)
         self._retries = RetryPolicy(max_retries, tuning.longest_backoff)
+        self._pace = Pace(tuning.longest_backoff, max_retries)
+        self._is_rate_reported = False
 
         # An RLock: where a signal handler raises while its thread holds it, close() still passes.
         self._lock = threading.RLock()
@@ -174,10 +187,13 @@ class RequestScheduler:
             first = self._queue.first()
             if first is None:
                 return ""
-            pause = self._limit.paused_until - now
+            pause = self._pace.paused_until - now
             if pause > 0:
                 return f"the end of a pause in which nothing is sent, in {pause:.0f} s"
             due, pending = first
+            wait = self._pace.ready_at - now
+            if wait > 0 and due <= now:
+                return f"the turn of GET {pending.path} at the rate of the API, in {wait:.0f} s"
             return f"GET {pending.path} to be tried again, in {max(due - now, 0):.0f} s"
 
     def submit(self, pending: PendingRequest) -> None:
@@ -198,9 +214,10 @@ class RequestScheduler:
         Returns:
             False if its tries are used up; it stays as it is then.
         """
-        if not self._retries.allows_retry(pending.tries, problem):
+        tries = pending.tries_that_count
+        if not self._retries.allows_retry(tries, problem):
             return False
-        wait = self._retries.wait_before_retry(pending.path, pending.tries, problem)
+        wait = self._retries.wait_before_retry(pending.path, tries, problem)
         self._enqueue(pending, wait)
         return True
 
@@ -298,6 +315,7 @@ class RequestScheduler:
                 return False
             outcome = self._send(pending.url)
             self._finish(pending, outcome)
+            self._report_rate()
         except Exception as bug:  # noqa: BLE001  # raised again in wait()
             with self._lock:
                 self._ended_by = bug
@@ -314,13 +332,14 @@ class RequestScheduler:
                 if first is not None and self._has_free_slot:
                     due, pending = first
                     now = monotonic()
-                    wait = max(due, self._limit.paused_until) - now
+                    wait = max(due, self._pace.ready_at) - now
                     if wait <= 0:
                         self._queue.pop()
                         pending.state = RequestState.IN_FLIGHT
                         pending.tries += 1
                         pending.started = now
                         self._in_flight[pending] = None
+                        self._pace.note_sent(now)
                         self._sent += 1
                         if self._queue and self._has_free_slot:
                             self._wake_worker.notify()  # one at a time, each wakes the next
@@ -334,13 +353,13 @@ class RequestScheduler:
             pending.ended = monotonic()
             del self._in_flight[pending]
             self._limit.adapt(outcome, pending.started, pending.ended)
+            self._pace.note_outcome(outcome, pending.started, pending.ended)
+            pending.refusals += is_refusal(outcome)
             if self._is_closed:
                 pending.state = RequestState.CANCELLED
             if pending.state is RequestState.CANCELLED:
                 return
-            if not isinstance(outcome, TransientError) or not self._retries.allows_retry(
-                pending.tries, outcome
-            ):
+            if not isinstance(outcome, TransientError) or not self._may_retry(pending, outcome):
                 pending.outcome = outcome
                 pending.state = RequestState.DONE
                 if isinstance(outcome, RunEndingError):
@@ -352,5 +371,26 @@ class RequestScheduler:
                         wake.put(None)
                 return
         # Not under the lock: logging may block.
-        wait = self._retries.wait_before_retry(pending.path, pending.tries, outcome)
+        if is_refusal(outcome):
+            logger.debug("GET %s: %s; sent again at the rate of the API", pending.path, outcome)
+            wait = 0.0
+        else:
+            tries = pending.tries_that_count
+            wait = self._retries.wait_before_retry(pending.path, tries, outcome)
         self._enqueue(pending, wait)
+
+    def _may_retry(self, pending: PendingRequest, problem: TransientError) -> bool:
+        if is_refusal(problem):
+            return self._retries.allows_another_refusal(pending.refusals, self._pace.refusals)
+        return self._retries.allows_retry(pending.tries_that_count, problem)
+
+    def _report_rate(self) -> None:
+        """Log once that the API limits the rate."""
+        rate = self._pace.rate
+        if rate is not None and not self._is_rate_reported:
+            self._is_rate_reported = True
+            logger.info(
+                "the API refuses requests that come too fast (HTTP 429); from here on they are "
+                "sent at the rate that it bears, now about %.2g per second",
+                rate,
+            )
