@@ -75,6 +75,8 @@ class RateSearch:
     """
 
     LEAST_STEP = 0.005
+    LEAST_RATE = 0.5
+    """Where refusals do not lower the rate any more; averages over longer times may."""
 
     def __init__(self, rate: float, step: float) -> None:
         self.rate = rate
@@ -107,12 +109,14 @@ class RateSearch:
 
     def refuse(self) -> None:
         """Lower the rate."""
+        before = self.rate
         if self._rises:
             self.rate /= 1 + 1.3 * self._step
             self._step = max(0.3 * self._step, self.LEAST_STEP)
         else:
             self._step = min(2 * self._step, 0.5)
             self.rate *= 1 - self._step
+        self.rate = max(self.rate, min(before, self.LEAST_RATE))
         self._rises = 0
         self._borne = 0.0
 

@@ -15,6 +15,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -165,6 +166,7 @@ class RequestScheduler:
         self._queue = _Queue()
         self._in_flight: dict[PendingRequest, None] = {}  # the oldest first
         self._workers = Workers(self._work, max_concurrency)
+        self._next_wake = inf
         self._sent = 0
         self._ended_by: Exception | None = None
         self._is_closed = False
@@ -327,13 +329,13 @@ class RequestScheduler:
         """Wait for the next request that may be sent; None if there will be no more."""
         with self._lock:
             while not self._is_over:
-                wait = None
+                until = None
                 first = self._queue.first()
                 if first is not None and self._has_free_slot:
                     due, pending = first
                     now = monotonic()
-                    wait = max(due, self._pace.ready_at) - now
-                    if wait <= 0:
+                    until = max(due, self._pace.ready_at)
+                    if until <= now:
                         self._queue.pop()
                         pending.state = RequestState.IN_FLIGHT
                         pending.tries += 1
@@ -344,8 +346,17 @@ class RequestScheduler:
                         if self._queue and self._has_free_slot:
                             self._wake_worker.notify()  # one at a time, each wakes the next
                         return pending
-                self._wake_worker.wait(wait)
+                self._wait_for_work(until)
         return None
+
+    def _wait_for_work(self, until: float | None) -> None:
+        """Wait to be woken, or until a time; of several workers one does the latter."""
+        if until is None or until >= self._next_wake:
+            self._wake_worker.wait()
+            return
+        self._next_wake = until
+        self._wake_worker.wait(until - monotonic())
+        self._next_wake = inf
 
     def _finish(self, pending: PendingRequest, outcome: bytes | ApiError) -> None:
         """Take note of the outcome of a try."""
