@@ -161,26 +161,30 @@ def test_refusals_for_the_rate_are_no_tries_and_the_rate_is_logged_once(
     refusals = iter([False, False, True] * 5)
 
     def send(_url: str) -> Outcome:
-        return TransientError("HTTP 429", status=429) if next(refusals, False) else b"1"
+        is_refused = next(refusals, False)
+        return TransientError("HTTP 429", status=429, retry_after=0.0) if is_refused else b"1"
 
-    with caplog.at_level(logging.INFO), _scheduler(send, max_retries=1) as scheduler:
+    with caplog.at_level(logging.INFO), _scheduler(send) as scheduler:
         requests = [_pending(f"/{number}") for number in range(12)]
         for each in requests:
             scheduler.submit(each)
         _wait_for_all(scheduler, requests)
     assert [each.outcome for each in requests] == [b"1"] * 12
-    assert sum(each.refusals for each in requests) == 5
-    assert {each.tries_that_count for each in requests} == {1}
-    (message,) = caplog.messages
+    assert sum(each.refusals for each in requests) == 4
+    assert sum(each.tries_that_count for each in requests) == 13
+    assert len(caplog.messages) == 2
+    assert re.fullmatch(r"GET /\d+: HTTP 429; retry 1 of 2 in 0.0 s", caplog.messages[0])
     assert re.fullmatch(
         r"the API refuses requests that come too fast \(HTTP 429\); from here on they are sent at "
         r"the rate that it bears, now about [0-9.]+ per second",
-        message,
+        caplog.messages[1],
     )
 
 
 def test_the_rate_is_what_is_waited_for() -> None:
-    outcomes: Iterator[Outcome] = iter([b"1", TransientError("HTTP 429", status=429)])
+    outcomes: Iterator[Outcome] = iter(
+        [b"1", *[TransientError("HTTP 429", status=429, retry_after=0.0)] * 2]
+    )
     with _scheduler(lambda _: next(outcomes, b"1"), max_concurrency=1) as scheduler:
         requests = [_pending(f"/{number}") for number in range(5)]
         for each in requests:

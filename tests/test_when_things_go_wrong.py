@@ -86,6 +86,7 @@ def test_billables_may_be_missing_and_nothing_else(status: int) -> None:
     "fault",
     [
         "408",
+        "429",
         "500",
         "503",
         "reset",
@@ -255,7 +256,7 @@ def test_a_deployment_that_vanishes_after_the_list_is_skipped(calm: Output) -> N
 
 CHAOS = [
     "503:0.08",
-    "429:0.01",
+    "429:0.05",
     "429-seconds:0.004",
     "reset:0.05",
     "cut:0.05",

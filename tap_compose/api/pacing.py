@@ -23,9 +23,6 @@ logger = logging.getLogger("tap-compose.api")
 _CATCH_UP = 0.05
 """Seconds: a request that is sent late by less does not delay those after it."""
 
-_FIRST_PAUSE = 0.05
-"""Seconds after the first refusal, when no rate is known."""
-
 _LONG_PAUSE = 2.2
 """Seconds: an API that refuses requests for longer does not count them by the second."""
 
@@ -56,7 +53,7 @@ class AdaptiveLimit:
         """Learn from a request that was sent; times are by the monotonic clock."""
         if not isinstance(outcome, TransientError):
             self._limit = min(self._most, self._limit + 1 / self._limit)
-        elif started > self._lowered and not is_refusal(outcome):  # a burst counts as one
+        elif started > self._lowered:  # a burst of failures counts as one
             self._limit = max(1.0, self._limit / 2)
             self._lowered = ended
 
@@ -64,69 +61,94 @@ class AdaptiveLimit:
 class RateSearch:
     """Find the highest rate that the API bears.
 
-    The rate rises by a step once the API has borne it for a while. A refusal undoes the last rise
-    and makes the step smaller. A refusal without a rise before it makes the step larger: the API
-    bears less than it did. So do several rises without a refusal: it bears more. The constants
-    come from simulations of fixed, sliding and token-bucket limits.
+    The search begins low, and the rate grows with each response until the first refusal. From then
+    on it rises by a step once the API has borne it for a while. A refusal takes back the last rise
+    and makes the step smaller; without a rise before it, the rate falls by a step. Steps in the
+    same direction double.
 
     Args:
-        rate: Requests per second to begin with.
-        step: The share of the rate by which it rises first.
+        answered: How many requests the API answered before it refused one.
+        seconds: In how many seconds.
     """
 
-    LEAST_STEP = 0.005
+    FIRST_RATE = 5.0
     LEAST_RATE = 0.5
-    """Where refusals do not lower the rate any more; averages over longer times may."""
+    GROWTH = 0.7
+    """What each response adds to the rate at first. The rate doubles in a second."""
+    STEP = 0.1
+    LEAST_STEP = 0.015
+    MOST_STEP = 0.5
 
-    def __init__(self, rate: float, step: float) -> None:
-        self.rate = rate
-        self._step = min(max(step, self.LEAST_STEP), 1.0)
+    def __init__(self, answered: int, seconds: float) -> None:
+        self._burst = max(answered, 1)
+        self._counted = self._burst / max(seconds, 1.0)  # most limits count by the second
+        self.rate = max(self._counted, self.FIRST_RATE)
+        self._is_growing = True
+        self._step = self.STEP
         self._rises = 0  # since the last refusal
-        self._borne = 0.0  # seconds at this rate
+        self._borne = 0  # requests at this rate
+        self._since = 0.0
 
-    def bear(self, seconds: float, latency: float, pause: float) -> None:
-        """Take note that the rate was kept, and raise it if that has been long enough.
+    def bear(self, started: float, ended: float, pause: float) -> None:
+        """Take note that a request passed that was sent at the rate.
 
         Args:
-            seconds: For how much longer.
-            latency: Seconds until a response.
+            started: When it was sent.
+            ended: When it was answered.
             pause: Seconds for which nothing was sent after the last refusal.
         """
-        self._borne += seconds
-        # Most limits count by the second. One that is exceeded by a share of 1/n shows that after
-        # n requests. And the longer the pause that a refusal costs, the more rarely it is risked.
-        enough = max(
-            2 * latency + (1.1 if self._step < 0.5 else 0.6),  # noqa: PLR2004
-            1 / (self._step * self.rate),
-            min(0.5 / self._step, 15.0) * pause if self._rises <= 2 else 0.0,  # noqa: PLR2004
-        )
-        if self._borne >= enough:
-            self.rate *= 1 + self._step
+        if self._is_growing:
+            self.rate += min(self.GROWTH, self.rate / 3)
+            return
+        self._borne += started >= self._since
+        step = self._step
+        if self._rises > 1:
+            step, pause = min(2 * step, self.MOST_STEP), 0.0
+        # A limit by the second that is exceeded by a share of 1/n shows that after n requests.
+        # And the longer the pause that a refusal costs, the more rarely it is risked.
+        seconds = max(1.1 + ended - started, 0.4 * pause / step)
+        if self._borne >= max(seconds * self.rate, 1 / step):
+            self.rate *= 1 + step
+            self._step = step
             self._rises += 1
-            self._borne = 0.0
-            if self._rises > 2:  # noqa: PLR2004
-                self._step = max(self._step, min(1.5 * self._step, 0.25))
+            self._borne = 0
+            self._since = ended
 
     def refuse(self) -> None:
         """Lower the rate."""
-        before = self.rate
-        if self._rises:
-            self.rate /= 1 + 1.3 * self._step
+        if self._is_growing:
+            self._is_growing = False
+            # So far is the rate above one that bears bursts: as many as at first have passed since.
+            excess = (2 * self.GROWTH * self._burst * self.rate) ** 0.5
+            self.rate = 0.97 * max(self._counted, self.rate - excess)
+        elif self._rises:
+            self.rate /= 1 + self._step
             self._step = max(0.3 * self._step, self.LEAST_STEP)
         else:
-            self._step = min(2 * self._step, 0.5)
             self.rate *= 1 - self._step
-        self.rate = max(self.rate, min(before, self.LEAST_RATE))
-        self._rises = 0
-        self._borne = 0.0
+            self._step = min(2 * self._step, self.MOST_STEP)
+        self.rate = max(self.rate, self.LEAST_RATE)
+        self._rises = self._borne = 0
+
+    def limit(self, rate: float) -> None:
+        """Keep to a rate that an API bore on average that does not count by the second."""
+        self.rate = rate
+        self._is_growing = False
+        self._step = self.LEAST_STEP
+        self._rises = self._borne = 0
 
 
 class Pace:
     """When the next request may be sent; times are by the monotonic clock.
 
-    Nothing is paced until the API refuses a request with HTTP 429. Then requests are spaced evenly,
-    just under the rate that it bears. The refusals of requests that were in flight together count
-    as one, and so do their pauses.
+    Some APIs refuse a request now and then for reasons other than the rate. So HTTP 429 is a
+    failure like any other at first. Pacing begins once more than a fifth of the requests are
+    refused; one with ``Retry-After`` counts as 8. Then requests are spaced evenly, just under
+    the rate that the API bears. The refusals of requests that were in flight together count as one,
+    and so do their pauses.
+
+    If refusals stay frequent at lower rates, they seem to have other reasons. Then nothing is paced
+    until more than half of the requests are refused.
 
     Args:
         longest_backoff: Seconds to pause at most, unless ``Retry-After`` asks for more.
@@ -137,6 +159,12 @@ class Pace:
         paused_until: The end of a pause in which nothing is sent.
     """
 
+    RARE = 4
+    """Requests between two refusals, at least, that make them rare."""
+
+    PATIENCE = 3
+    """By how much frequent refusals outnumber rare ones when pacing ends."""
+
     def __init__(self, longest_backoff: float, max_refusals: int) -> None:
         self.refusals = 0
         self.paused_until = 0.0
@@ -144,20 +172,21 @@ class Pace:
         self._max_refusals = max_refusals
         self._search: RateSearch | None = None
         self._next = 0.0
-        self._last_sent = 0.0
+        self._is_held_back = False
         self._latency = 0.0
         self._pause = 0.0  # after the last refusal
+        self._stopped = -inf  # when the last pause began
+        self._frequent = 0
+        self._is_paced = False
+        self._refused = 0
         # From the first request that passed after a refusal, to the first after the next one:
-        self._cycle_began = inf
+        self._since = inf
         self._answered = 0
-        self._answered_in_time = 0  # those that were sent before the refusal
-        self._refused_from = 0.0  # when the first request was sent that was refused
-        self._stopped = -inf  # when the pause began
 
     @property
     def rate(self) -> float | None:
         """Requests per second; None if nothing is paced."""
-        return None if self._search is None else self._search.rate
+        return self._search.rate if self._search is not None and self._is_paced else None
 
     @property
     def ready_at(self) -> float:
@@ -166,83 +195,76 @@ class Pace:
 
     def note_sent(self, now: float) -> None:
         """Take note that a request is sent."""
-        self._cycle_began = min(self._cycle_began, now)
-        ready = self.ready_at
-        interval = self._interval(now)
-        is_held_back = now - ready < interval
-        if self._search is not None and is_held_back and not self.refusals:
-            seconds = min(now - self._last_sent, 2 * interval)
-            self._search.bear(seconds, self._latency, self._pause)
-        self._last_sent = now
+        self._since = min(self._since, now)
+        rate = self.rate
+        if rate is None:
+            return
+        self._is_held_back = now - self.ready_at < 1 / rate
+        self._next = max(self.ready_at, now - _CATCH_UP) + 1 / rate
         if self.refusals > 1:  # the pause was too short: one request finds out about the next
-            self._next = now + max(interval, 2 * self._latency)
-        else:
-            self._next = max(ready, now - _CATCH_UP) + interval
+            self._next = max(self._next, now + 2 * self._latency)
 
-    def note_outcome(self, outcome: bytes | ApiError, started: float, ended: float) -> None:
-        """Learn from a request that was sent."""
+    def note_outcome(self, outcome: bytes | ApiError, started: float, ended: float) -> bool:
+        """Learn from a request that was sent.
+
+        Returns:
+            Whether it was refused for the rate, which is no fault of the request.
+        """
+        self._latency = ended - started
         if not isinstance(outcome, TransientError):
-            self._latency = ended - started
-            self._note_answer(started)
-        elif started > self._stopped:  # a burst counts as one
-            if is_refusal(outcome):
-                self._latency = ended - started
-                self._stopped = ended
-                self._refuse(started, ended, outcome.retry_after)
-            elif outcome.retry_after is not None:
-                self._stopped = ended
-                self.paused_until = max(self.paused_until, ended + outcome.retry_after)
+            self._note_answer(started, ended)
+            return False
+        pause = outcome.retry_after
+        is_for_rate = is_refusal(outcome) and self._paces(pause)
+        if is_for_rate and started > self._stopped:  # a burst counts as one
+            self._stopped = ended
+            self._refuse(ended)
+            self.paused_until = ended + max(self._backoff(), pause or 0.0)
+        elif not is_for_rate and pause is not None:
+            self.paused_until = max(self.paused_until, ended + pause)
+        return is_for_rate
 
-    def _note_answer(self, started: float) -> None:
+    def _paces(self, retry_after: float | None) -> bool:
+        """Return whether requests are paced, after a refusal."""
+        self._refused += 1 if retry_after is None else 8
+        most = self._answered / 4 + 10 if self._search is None else self._answered + 25
+        self._is_paced = self._is_paced or self._refused > most
+        return self._is_paced
+
+    def _note_answer(self, started: float, ended: float) -> None:
         self._answered += 1
-        if not self.refusals or started <= self._refused_from:
-            self._answered_in_time += 1
-        if self.refusals and started > self._stopped:
-            self._resume(started)
+        if self._search is None or not self._is_paced or started <= self._stopped:
+            return
+        if self.refusals:
+            self.refusals = 0
+            self._pause = started - self._stopped
+            average = (self._answered - 1) / (started - self._since)
+            if self._pause > _LONG_PAUSE and average < self._search.rate / 2:
+                self._search.limit(average)
+            self._answered, self._since = 1, started
+        if self._is_held_back:
+            self._search.bear(started, ended, self._pause)
 
-    def _interval(self, now: float) -> float:
-        if self._search is not None:
-            return 1 / self._search.rate
-        if self.refusals and self._answered:  # a first estimate
-            return max(now - self._cycle_began, 1.0) / self._answered
-        return 0.0
-
-    def _refuse(self, started: float, ended: float, retry_after: float | None) -> None:
+    def _refuse(self, ended: float) -> None:
+        """Lower the rate, once in a row of refusals."""
         self.refusals += 1
-        if self.refusals == 1:
-            self._refused_from = started
-            if self._search is not None:
-                self._search.refuse()
-        pause = retry_after
-        if pause is None:
-            if 1 < self.refusals <= self._max_refusals:
-                pause = 2.0 ** (self.refusals - 2)
-            else:
-                pause = _FIRST_PAUSE if self._search is None else min(self._interval(ended), 1.0)
-            pause = min(pause, self._longest_backoff)
-        self.paused_until = self._next = ended + pause
+        if self.refusals > 1:
+            return
+        if self._search is None:
+            self._search = RateSearch(self._answered, ended - self._since)
+            return
+        self._search.refuse()
+        self._frequent = max(0, self._frequent + (1 if self._answered < self.RARE else -1))
+        if self._frequent == self.PATIENCE:
+            self._is_paced = False
+            self._frequent = self._refused = self._answered = self.refusals = 0
+            self._next = 0.0
 
-    def _resume(self, started: float) -> None:
-        """Learn from what has passed between two refusals, and begin a new cycle."""
-        answered = max(self._answered - 1, 1)
-        seconds = started - self._cycle_began
-        seconds_in_time = self._refused_from - self._cycle_began
-        self._pause = started - self._refused_from
-        blocked = self._pause - self._latency
-        if blocked > _LONG_PAUSE:  # no limit by the second: the average counts
-            rate = answered / seconds
-            if self._search is not None:
-                rate = min(rate, self._search.rate)
-            self._search = RateSearch(rate, 1 / answered)
-        elif self._search is None:
-            rate = max(self._answered_in_time, 1) / max(seconds_in_time, 1.0)
-            self._search = RateSearch(rate, max(1 / answered, 0.05))
-        elif blocked > 2 * seconds_in_time:  # far too fast
-            rate = self._search.rate
-            self._search.rate = max(min(rate, answered / seconds), rate / 2)
-        self.refusals = 0
-        self._cycle_began = self._last_sent = started
-        self._answered = self._answered_in_time = 1
+    def _backoff(self) -> float:
+        """Return for how long nothing is sent after a refusal without ``Retry-After``."""
+        if 1 < self.refusals <= self._max_refusals:
+            return min(2.0 ** (self.refusals - 2), self._longest_backoff)
+        return 0.0 if self.rate is None else min(1 / self.rate, 1.0, self._longest_backoff)
 
 
 @dataclass(frozen=True)

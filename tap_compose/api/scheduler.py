@@ -2,8 +2,8 @@
 
 Worker threads send and retry; their caller waits for final outcomes. The number of requests in
 flight adapts: it grows by one per round of responses up to ``max_concurrency``, and is halved
-when one fails and may pass. If the API refuses requests with HTTP 429, they are sent at the rate
-that it bears. ``Retry-After`` pauses all of them.
+when one fails and may pass. If the API refuses many requests with HTTP 429, they are sent at the
+rate that it bears. ``Retry-After`` pauses all of them.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ class RequestScheduler:
                 return
             pending.state = RequestState.WAITING
             pending.outcome = None
-            self._queue.push(monotonic() + wait if wait else 0.0, pending)
+            self._queue.push(monotonic() + wait if wait > 0 else wait, pending)
             wanted = len(self._in_flight) + len(self._queue)
             if not self._workers.start_another(wanted) and self._has_free_slot:
                 self._wake_worker.notify()
@@ -363,14 +363,22 @@ class RequestScheduler:
         with self._lock:
             pending.ended = monotonic()
             del self._in_flight[pending]
-            self._limit.adapt(outcome, pending.started, pending.ended)
-            self._pace.note_outcome(outcome, pending.started, pending.ended)
-            pending.refusals += is_refusal(outcome)
+            is_for_rate = self._pace.note_outcome(outcome, pending.started, pending.ended)
+            pending.refusals += is_for_rate
+            if not is_refusal(outcome):
+                self._limit.adapt(outcome, pending.started, pending.ended)
             if self._is_closed:
                 pending.state = RequestState.CANCELLED
             if pending.state is RequestState.CANCELLED:
                 return
-            if not isinstance(outcome, TransientError) or not self._may_retry(pending, outcome):
+            if is_for_rate:
+                in_a_row = self._pace.refusals
+                may_retry = self._retries.allows_another_refusal(pending.refusals, in_a_row)
+            else:
+                may_retry = isinstance(outcome, TransientError) and self._retries.allows_retry(
+                    pending.tries_that_count, outcome
+                )
+            if not may_retry or not isinstance(outcome, TransientError):
                 pending.outcome = outcome
                 pending.state = RequestState.DONE
                 if isinstance(outcome, RunEndingError):
@@ -382,18 +390,13 @@ class RequestScheduler:
                         wake.put(None)
                 return
         # Not under the lock: logging may block.
-        if is_refusal(outcome):
+        if is_for_rate:
             logger.debug("GET %s: %s; sent again at the rate of the API", pending.path, outcome)
-            wait = 0.0
+            wait = -1.0 if pending.refusals == 1 else 0.0  # once, it goes before all others
         else:
             tries = pending.tries_that_count
             wait = self._retries.wait_before_retry(pending.path, tries, outcome)
         self._enqueue(pending, wait)
-
-    def _may_retry(self, pending: PendingRequest, problem: TransientError) -> bool:
-        if is_refusal(problem):
-            return self._retries.allows_another_refusal(pending.refusals, self._pace.refusals)
-        return self._retries.allows_retry(pending.tries_that_count, problem)
 
     def _report_rate(self) -> None:
         """Log once that the API limits the rate."""
