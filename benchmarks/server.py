@@ -31,9 +31,16 @@ def main() -> None:
     for name in ("deployments", "events", "recipes"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--latency", type=float, required=True)
+    parser.add_argument("--rate", type=int)
+    parser.add_argument("--retry-after", type=int)
     options = parser.parse_args()
     account = BenchmarkAccount(Size(options.deployments, options.events, options.recipes))
-    with Sandbox(account=account, latency=options.latency) as sandbox:
+    with Sandbox(
+        account=account,
+        latency=options.latency,
+        rate=options.rate,
+        retry_after=options.retry_after,
+    ) as sandbox:
         print(sandbox.url, sandbox.token, *account.deployment_ids, flush=True)
         sandbox.wait()
 

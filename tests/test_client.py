@@ -32,6 +32,8 @@ from tap_compose.api.transport import (
     Response,
     TransportError,
 )
+from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.server import Sandbox
 from tests.raw_server import http, raw_server
 
 if TYPE_CHECKING:
@@ -186,6 +188,24 @@ def test_over_http() -> None:
     assert server.paths == ["/teams"] * 3
     assert server.headers[0]["User-Agent"] == "tests/1"
     assert server.headers[0]["Authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("retry_after", [None, 1])
+def test_a_limited_rate_costs_no_results_and_few_requests(retry_after: int | None) -> None:
+    with Sandbox(Size(deployments=60), rate=100, retry_after=retry_after) as sandbox:
+        transport = RequestsTransport(
+            sandbox.url, sandbox.token, user_agent="tests/1", max_concurrency=16
+        )
+        client = Client(transport, sandbox.url, token_for_masking=sandbox.token, max_concurrency=16)
+        ids = [each for each in sandbox.account.deployment_ids if each != sandbox.account.leaving]
+        paths = [f"/deployments/{each}/alerts" for each in ids * 5]
+        with closing(client):
+            results = [result for _, result in client.get_many(map(_json, paths))]
+        assert sandbox.rate_limit is not None
+        refused = len(sandbox.rate_limit.refused)
+    assert len(results) == len(paths)
+    assert not [each for each in results if isinstance(each, ApiError)]
+    assert 0 < refused <= len(paths) / 4
 
 
 def test_what_a_worker_did_not_expect_reaches_the_caller() -> None:

@@ -145,6 +145,38 @@ def test_run_leaves_no_command_behind_that_a_signal_met_at_its_start(
     assert (process.returncode, process.stderr) == (status, "")
 
 
+BURST = """
+import os, requests
+token = {"Authorization": f"Bearer {os.environ['TAP_COMPOSE_API_TOKEN']}"}
+get = lambda: requests.get(os.environ["TAP_COMPOSE_API_URL"] + "/user", headers=token)
+answers = [get() for _ in range(3)]
+print(sorted({each.status_code for each in answers}))
+print(next((each.text, each.headers["Retry-After"]) for each in answers if not each.ok))
+"""
+
+
+def test_the_command_has_options_for_a_rate() -> None:
+    command = [sys.executable, "-c", BURST]
+    process = subprocess.run(
+        [
+            *(*SANDBOX, "run", "--deployments", "1", "--rate", "1", "--retry-after", "7"),
+            *("--", *command),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout == "[200, 429]\n('{\"errors\":\"rate_limit_exceeded\"}', '7')\n"
+    process = subprocess.run(
+        [*SANDBOX, "run", "--retry-after", "7", "--", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert process.stderr.endswith("Error: --retry-after: nothing is refused; add --rate\n")
+
+
 SERVE = ["serve", "--port", "0", "--deployments", "0", "--events", "10", "--seed", "4"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -152,6 +153,75 @@ def test_retry_after_pauses_every_request() -> None:
         _wait_for_all(scheduler, requests)
     assert len(sent) == 5
     assert sent[1] - sent[0] >= 0.39
+
+
+def test_refusals_for_the_rate_are_no_tries_and_the_rate_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals = iter([False, False, True] * 5)
+
+    def send(_url: str) -> Outcome:
+        is_refused = next(refusals, False)
+        return TransientError("HTTP 429", status=429, retry_after=0.0) if is_refused else b"1"
+
+    with caplog.at_level(logging.INFO), _scheduler(send) as scheduler:
+        requests = [_pending(f"/{number}") for number in range(12)]
+        for each in requests:
+            scheduler.submit(each)
+        _wait_for_all(scheduler, requests)
+    assert [each.outcome for each in requests] == [b"1"] * 12
+    assert sum(each.refusals for each in requests) == 4
+    assert sum(each.tries_that_count for each in requests) == 13
+    assert len(caplog.messages) == 2
+    assert re.fullmatch(r"GET /\d+: HTTP 429; retry 1 of 2 in 0.0 s", caplog.messages[0])
+    assert re.fullmatch(
+        r"the API refuses requests that come too fast \(HTTP 429\); from here on they are sent at "
+        r"the rate that it bears, now about [0-9.]+ per second",
+        caplog.messages[1],
+    )
+
+
+def test_the_rate_is_what_is_waited_for() -> None:
+    outcomes: Iterator[Outcome] = iter(
+        [b"1", *[TransientError("HTTP 429", status=429, retry_after=0.0)] * 2]
+    )
+    with _scheduler(lambda _: next(outcomes, b"1"), max_concurrency=1) as scheduler:
+        requests = [_pending(f"/{number}") for number in range(5)]
+        for each in requests:
+            scheduler.submit(each)
+        _until(lambda: "/4" in scheduler.waiting_for)
+        assert scheduler.waiting_for in {
+            f"the turn of GET /4 at the rate of the API, in {seconds} s" for seconds in (0, 1)
+        }
+        _wait_for_all(scheduler, requests)
+
+
+def test_only_one_worker_watches_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts: list[float] = []
+    wait = threading.Condition.wait
+
+    def counted(condition: threading.Condition, timeout: float | None = None) -> bool:
+        if timeout is not None and timeout < 1:
+            timeouts.append(timeout)
+        return wait(condition, timeout)
+
+    monkeypatch.setattr(threading.Condition, "wait", counted)
+    together = threading.Barrier(16)
+    outcomes: Iterator[Outcome] = iter([TransientError("HTTP 503", retry_after=0.3)])
+
+    def send(url: str) -> Outcome:
+        if url.endswith("/together"):
+            together.wait(10)
+            return b"1"
+        return next(outcomes, b"1")
+
+    with _scheduler(send, max_concurrency=16) as scheduler:
+        for path in ("/together", "/more"):
+            requests = [_pending(path) for _ in range(16)]
+            for each in requests:
+                scheduler.submit(each)
+            _wait_for_all(scheduler, requests)
+    assert 1 <= len(timeouts) < 8
 
 
 def test_a_request_that_waits_for_its_retry_does_not_hold_up_others() -> None:

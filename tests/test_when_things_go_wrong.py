@@ -106,8 +106,8 @@ def test_what_may_pass_is_tried_again(fault: str, calm: Output) -> None:
     assert output.rows == calm.rows
 
 
-@pytest.mark.parametrize("fault", ["429-seconds", "429-date"])
-def test_a_pause_is_kept(fault: str, calm: Output) -> None:
+@pytest.mark.parametrize("fault", ["429", "429-seconds", "429-date"])
+def test_what_is_refused_for_the_rate_is_sent_again(fault: str, calm: Output) -> None:
     output = _run(f"{fault}:1:/teams", streak=1, max_retries=1)
     assert output.rows == calm.rows
     assert output.tap is not None

@@ -132,6 +132,6 @@ def _unreadable(fetch: Fetch, error: UnreadableBodyError) -> TransientError:
     most_retries = None
     if not isinstance(error, NoJsonError):
         fetch.wrong_shapes += 1
-        others = fetch.tries - fetch.wrong_shapes  # failed for other reasons
+        others = fetch.tries_that_count - fetch.wrong_shapes  # failed for other reasons
         most_retries = others + _SHAPE_RETRIES
     return TransientError(f"HTTP 200 with {error}", status=200, most_retries=most_retries)

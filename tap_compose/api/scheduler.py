@@ -2,30 +2,35 @@
 
 Worker threads send and retry; their caller waits for final outcomes. The number of requests in
 flight adapts: it grows by one per round of responses up to ``max_concurrency``, and is halved
-when one fails and may pass. ``Retry-After`` pauses all of them.
+when one fails and may pass. If the API refuses many requests with HTTP 429, they are sent at the
+rate that it bears. ``Retry-After`` pauses all of them.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from tap_compose.api.budget import BodySizes, ByteBudget, NoRoomError
 from tap_compose.api.errors import RunEndingError, TransientError
-from tap_compose.api.pacing import AdaptiveLimit, RetryPolicy
+from tap_compose.api.pacing import AdaptiveLimit, Pace, RetryPolicy, is_refusal
 from tap_compose.api.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     from tap_compose.api.errors import ApiError
+
+logger = logging.getLogger("tap-compose.api")
 
 
 _FIRST = -1.0
@@ -79,6 +84,7 @@ class PendingRequest:
         state: Where it is in its life.
         outcome: The body, or why there is none; only once it is done.
         tries: How often it was sent.
+        refusals: How often the API refused it for the rate, which is no fault of the request.
         started: When it was last sent, by the monotonic clock.
         ended: When that came to an end.
     """
@@ -89,6 +95,7 @@ class PendingRequest:
     state: RequestState = RequestState.WAITING
     outcome: bytes | ApiError | None = None
     tries: int = 0
+    refusals: int = 0
     started: float = 0.0
     ended: float = 0.0
 
@@ -96,6 +103,11 @@ class PendingRequest:
     def is_done(self) -> bool:
         """Whether the outcome is there."""
         return self.state is RequestState.DONE
+
+    @property
+    def tries_that_count(self) -> int:
+        """How often it was sent and not refused for the rate."""
+        return self.tries - self.refusals
 
 
 class _Queue:
@@ -167,6 +179,8 @@ class RequestScheduler:
         self._budget = ByteBudget()
         self._thread = _Thread()
         self._retries = RetryPolicy(max_retries, tuning.longest_backoff)
+        self._pace = Pace(tuning.longest_backoff, max_retries)
+        self._is_rate_reported = False
 
         # An RLock: where a signal handler raises while its thread holds it, close() still passes.
         self._lock = threading.RLock()
@@ -176,6 +190,7 @@ class RequestScheduler:
         self._queue = _Queue()
         self._in_flight: dict[PendingRequest, None] = {}  # the oldest first
         self._workers = Workers(self._work, max_concurrency)
+        self._next_wake = inf
         self._sent = 0
         self._ended_by: Exception | None = None
         self._is_closed = False
@@ -198,10 +213,13 @@ class RequestScheduler:
             first = self._next()
             if first is None:  # or the bodies that are there must be read before
                 return ""
-            pause = self._limit.paused_until - now
+            pause = self._pace.paused_until - now
             if pause > 0:
                 return f"the end of a pause of all requests, in {pause:.0f} s"
             due, pending = first
+            wait = self._pace.ready_at - now
+            if wait > 0 and due <= now:
+                return f"the turn of GET {pending.path} at the rate of the API, in {wait:.0f} s"
             return f"the retry of GET {pending.path}, in {max(due - now, 0):.0f} s"
 
     def submit(self, pending: PendingRequest) -> None:
@@ -222,9 +240,10 @@ class RequestScheduler:
         Returns:
             False if its tries are used up; it stays as it is then.
         """
-        if not self._retries.allows_retry(pending.tries, problem):
+        tries = pending.tries_that_count
+        if not self._retries.allows_retry(tries, problem):
             return False
-        wait = self._retries.wait_before_retry(pending.path, pending.tries, problem)
+        wait = self._retries.wait_before_retry(pending.path, tries, problem)
         self._enqueue(pending, wait)
         return True
 
@@ -336,7 +355,7 @@ class RequestScheduler:
                 return
             pending.state = RequestState.WAITING
             pending.outcome = None
-            self._queue.push(monotonic() + wait if wait else 0.0, pending)
+            self._queue.push(monotonic() + wait if wait > 0 else wait, pending)
             wanted = len(self._in_flight) + len(self._queue)
             if not self._workers.start_another(wanted) and self._has_free_slot:
                 self._wake_worker.notify()
@@ -365,6 +384,7 @@ class RequestScheduler:
             finally:
                 self._thread.pending = None
             self._finish(pending, outcome)
+            self._report_rate()
         except Exception as bug:  # noqa: BLE001  # raised again in wait()
             with self._lock:
                 self._ended_by = bug
@@ -376,24 +396,25 @@ class RequestScheduler:
         """Wait for the next request that may be sent; None if there will be no more."""
         with self._lock:
             while not self._is_over:
-                wait = None
+                until = None
                 first = self._next()
                 if first is not None and self._has_free_slot:
                     due, pending = first
                     now = monotonic()
-                    wait = max(due, self._limit.paused_until) - now
-                    if wait <= 0:
+                    until = max(due, self._pace.ready_at)
+                    if until <= now:
                         self._queue.remove(pending)
                         self._budget.hold(pending, pending.sizes.estimate)
                         pending.state = RequestState.IN_FLIGHT
                         pending.tries += 1
                         pending.started = now
                         self._in_flight[pending] = None
+                        self._pace.note_sent(now)
                         self._sent += 1
                         if self._queue and self._has_free_slot:
                             self._wake_worker.notify()  # one at a time, each wakes the next
                         return pending
-                self._wake_worker.wait(wait)
+                self._wait_for_work(until)
         return None
 
     def _is_awaited(self, pending: PendingRequest) -> bool:
@@ -431,12 +452,24 @@ class RequestScheduler:
                     return first
         return None
 
+    def _wait_for_work(self, until: float | None) -> None:
+        """Wait to be woken, or until a time; of several workers one does the latter."""
+        if until is None or until >= self._next_wake:
+            self._wake_worker.wait()
+            return
+        self._next_wake = until
+        self._wake_worker.wait(until - monotonic())
+        self._next_wake = inf
+
     def _finish(self, pending: PendingRequest, outcome: bytes | ApiError) -> None:
         """Take note of the outcome of a try."""
         with self._lock:
             pending.ended = monotonic()
             del self._in_flight[pending]
-            self._limit.adapt(outcome, pending.started, pending.ended)
+            is_for_rate = self._pace.note_outcome(outcome, pending.started, pending.ended)
+            pending.refusals += is_for_rate
+            if not is_refusal(outcome):
+                self._limit.adapt(outcome, pending.started, pending.ended)
             if isinstance(outcome, bytes):
                 pending.sizes.add(len(outcome))
                 self._budget.hold(pending, len(outcome))
@@ -447,9 +480,14 @@ class RequestScheduler:
             if pending.state is RequestState.CANCELLED:
                 self._budget.release(pending)
                 return
-            if not isinstance(outcome, TransientError) or not self._retries.allows_retry(
-                pending.tries, outcome
-            ):
+            if is_for_rate:
+                in_a_row = self._pace.refusals
+                may_retry = self._retries.allows_another_refusal(pending.refusals, in_a_row)
+            else:
+                may_retry = isinstance(outcome, TransientError) and self._retries.allows_retry(
+                    pending.tries_that_count, outcome
+                )
+            if not may_retry or not isinstance(outcome, TransientError):
                 pending.outcome = outcome
                 pending.state = RequestState.DONE
                 if isinstance(outcome, RunEndingError):
@@ -461,5 +499,21 @@ class RequestScheduler:
                         wake.put(None)
                 return
         # Not under the lock: logging may block.
-        wait = self._retries.wait_before_retry(pending.path, pending.tries, outcome)
+        if is_for_rate:
+            logger.debug("GET %s: %s; sent again at the rate of the API", pending.path, outcome)
+            wait = -1.0 if pending.refusals == 1 else 0.0  # once, it goes before all others
+        else:
+            tries = pending.tries_that_count
+            wait = self._retries.wait_before_retry(pending.path, tries, outcome)
         self._enqueue(pending, wait)
+
+    def _report_rate(self) -> None:
+        """Log once that the API limits the rate."""
+        rate = self._pace.rate
+        if rate is not None and not self._is_rate_reported:
+            self._is_rate_reported = True
+            logger.info(
+                "the API refuses requests that come too fast (HTTP 429); from here on they are "
+                "sent at the rate that it bears, now about %.2g per second",
+                rate,
+            )

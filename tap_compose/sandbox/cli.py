@@ -49,6 +49,18 @@ def _sizes(command: F) -> F:
             command
         )
     command = click.option(
+        "--retry-after",
+        type=click.IntRange(0),
+        metavar="SECONDS",
+        help="Send Retry-After with each 429 of --rate.",
+    )(command)
+    command = click.option(
+        "--rate",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Requests that it bears in each second; the rest get 429. Without limit by default.",
+    )(command)
+    command = click.option(
         "--quirks",
         default=Size.quirks.value,
         type=click.Choice([each.value for each in Quirks]),
@@ -79,6 +91,8 @@ def _parsed(_context: click.Context, _option: click.Parameter, texts: tuple[str,
 
 
 def _sandbox(port: int = 0, **options: Any) -> Sandbox:
+    if options["retry_after"] is not None and options["rate"] is None:
+        raise click.UsageError("--retry-after: nothing is refused; add --rate")
     names = ("deployments", "events", "recipes", "seed", "accounts")
     return Sandbox(
         Size(**{name: options[name] for name in names}, quirks=Quirks(options["quirks"])),
@@ -86,6 +100,8 @@ def _sandbox(port: int = 0, **options: Any) -> Sandbox:
         latency=options["latency"],
         faults=options["faults"],
         streak=options["fault_streak"],
+        rate=options["rate"],
+        retry_after=options["retry_after"],
     )
 
 

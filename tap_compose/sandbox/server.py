@@ -13,10 +13,13 @@ from typing_extensions import Self
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.app import PREFIX, make_app
 from tap_compose.sandbox.faults import Fault, Faults
+from tap_compose.sandbox.rate import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
+
+    from starlette.types import ASGIApp
 
 _LONGEST_START = 30.0
 
@@ -30,6 +33,7 @@ class Sandbox:
         token: The token for the setting ``api_token``.
         log: The requests that came in.
         faults: Injects faults into them.
+        rate_limit: What refuses them; None if nothing does.
 
     Args:
         size: How much there is in the account.
@@ -39,6 +43,8 @@ class Sandbox:
         inclusive_bounds: Whether the bounds of ``/audit_events`` include their instant.
         faults: The faults to inject.
         streak: Maximum number of faults in a row for the same request; 0 for no limit.
+        rate: Requests per second that it bears; the rest get 429. None for no limit.
+        retry_after: Seconds of ``Retry-After`` with these 429; None for no header.
     """
 
     def __init__(
@@ -51,6 +57,8 @@ class Sandbox:
         inclusive_bounds: bool = True,
         faults: Sequence[Fault] = (),
         streak: int = 0,
+        rate: int | None = None,
+        retry_after: int | None = None,
     ) -> None:
         self.account = account or Account(size)
         self.token = f"sandbox-token-{self.account.size.seed:08d}"
@@ -58,6 +66,8 @@ class Sandbox:
             self.account, self.token, latency=latency, inclusive_bounds=inclusive_bounds
         )
         self.faults = Faults(app, faults, seed=self.account.size.seed, streak=streak, prefix=PREFIX)
+        served: ASGIApp = self.faults if faults else app
+        self.rate_limit = None if rate is None else RateLimit(served, rate, retry_after)
         # asyncio turns Nagle's algorithm off only where the protocol is named, and without that
         # every second response waits 40 ms for an acknowledgement.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -66,7 +76,7 @@ class Sandbox:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}{PREFIX}"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self.faults if faults else app, log_level="error", access_log=False, lifespan="off"
+                self.rate_limit or served, log_level="error", access_log=False, lifespan="off"
             )
         )
         self._thread = threading.Thread(
