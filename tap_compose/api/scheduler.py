@@ -480,14 +480,9 @@ class RequestScheduler:
             if pending.state is RequestState.CANCELLED:
                 self._budget.release(pending)
                 return
-            if is_for_rate:
-                in_a_row = self._pace.refusals
-                may_retry = self._retries.allows_another_refusal(pending.refusals, in_a_row)
-            else:
-                may_retry = isinstance(outcome, TransientError) and self._retries.allows_retry(
-                    pending.tries_that_count, outcome
-                )
-            if not may_retry or not isinstance(outcome, TransientError):
+            if not isinstance(outcome, TransientError) or not self._may_retry(
+                pending, outcome, is_for_rate=is_for_rate
+            ):
                 pending.outcome = outcome
                 pending.state = RequestState.DONE
                 if isinstance(outcome, RunEndingError):
@@ -506,6 +501,13 @@ class RequestScheduler:
             tries = pending.tries_that_count
             wait = self._retries.wait_before_retry(pending.path, tries, outcome)
         self._enqueue(pending, wait)
+
+    def _may_retry(
+        self, pending: PendingRequest, problem: TransientError, *, is_for_rate: bool
+    ) -> bool:
+        if is_for_rate:
+            return self._retries.allows_another_refusal(pending.refusals, self._pace.refusals)
+        return self._retries.allows_retry(pending.tries_that_count, problem)
 
     def _report_rate(self) -> None:
         """Log once that the API limits the rate."""
