@@ -247,8 +247,8 @@ class Plan:
             known = [each for each in known if each[0] < reached]
         events = self._unwritten(known, window)
         bookmark = events[-1][0] if events else min(moved(reached, -_TICK), self._newest)
-        known = moved(self._newest, _TICK) if self._newest else self._end
-        return Batch([event for _, event in events], min(reached, known), bookmark)
+        last = moved(self._newest, _TICK) if self._newest else self._end
+        return Batch([event for _, event in events], min(reached, last), bookmark)
 
     def _unwritten(self, known: list[tuple[str, Row]], window: Window) -> list[tuple[str, Row]]:
         """Return what of a window was not written with the one before, the oldest first."""
