@@ -14,8 +14,9 @@ SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := .venv/$(SCRIPTS)
 TARGETS := csv duckdb jsonl postgres
 THE_TAP := --no-deps --no-build-isolation --editable .
+# --no-strip-extras: the pip of Python 3.10 and 3.11 finds no hash for mashumaro[msgpack] otherwise.
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
-	--generate-hashes --no-annotate --no-header
+	--generate-hashes --no-annotate --no-header --no-strip-extras
 DEV := pyproject.toml --extra progress --extra sandbox --group dev
 
 # $(call install,ENVIRONMENT,LOCK[,FURTHER ARGUMENTS OF PIP])
