@@ -5,7 +5,11 @@
 {% macro json_items(list) %}{{ adapter.dispatch('json_items')(list) }}{% endmacro %}
 
 {% macro default__json_items(list) -%}
-    (select value, value ->> '$' as text from json_each({{ list }}))
+    (
+        select value, value ->> '$' as text
+        from json_each({{ list }})
+        where json_type({{ list }}) = 'ARRAY'
+    )
 {%- endmacro %}
 
 {% macro postgres__json_items(list) -%}

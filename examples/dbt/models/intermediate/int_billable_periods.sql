@@ -12,7 +12,10 @@ ended as (
     select
         billables.*,
         replacements.replaced_at,
-        least(billables.end_at, replacements.replaced_at) as ends_at
+        least(
+            coalesce(billables.end_at, timestamp '9999-12-31'),
+            coalesce(replacements.replaced_at, timestamp '9999-12-31')
+        ) as ends_at
     from {{ ref('stg_compose__billables') }} as billables
     left join replacements on billables.billable_id = replacements.replaces_id
 )

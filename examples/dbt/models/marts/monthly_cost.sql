@@ -27,8 +27,7 @@ in_month as (
             epoch from least(periods.ends_at, bounds.counted_to)
             - greatest(periods.start_at, bounds.month)
         ) / extract(epoch from bounds.month_end - bounds.month) as share,
-        periods.ends_at >= bounds.counted_to as is_billed_at_end,
-        periods.state in ('ended', 'replaced') and periods.ends_at < bounds.counted_to as has_ended
+        periods.ends_at <= bounds.counted_to as has_ended
     from bounds
     inner join {{ ref('int_billable_periods') }} as periods
         on
@@ -45,9 +44,9 @@ select
     in_month.sku,
     cast(round(cast(sum(in_month.amount * in_month.share) as numeric(28, 8)), 2) as numeric(28, 2))
         as cost,
-    cast(sum(case when is_billed_at_end then in_month.amount else 0 end) as numeric(28, 2))
+    cast(sum(case when has_ended then 0 else in_month.amount end) as numeric(28, 2))
         as monthly_rate,
-    cast(sum(case when is_billed_at_end then 1 else 0 end) as bigint) as current_billables,
+    cast(sum(case when has_ended then 0 else 1 end) as bigint) as current_billables,
     cast(sum(case when has_ended and state = 'ended' then 1 else 0 end) as bigint)
         as ended_billables,
     cast(sum(case when has_ended and state = 'replaced' then 1 else 0 end) as bigint)

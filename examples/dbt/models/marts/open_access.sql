@@ -37,8 +37,8 @@ where
     and (
         networks.deployment_id is null
         or networks.prefix_length is null
-        or networks.prefix_length <= case
-            when networks.is_ipv6 then {{ var('narrowest_wide_ipv6') }}
-            else {{ var('narrowest_wide_ipv4') }}
+        or networks.prefix_length < case
+            when networks.is_ipv6 then {{ var('widest_allowed_ipv6') }}
+            else {{ var('widest_allowed_ipv4') }}
         end
     )
