@@ -1,4 +1,5 @@
 # make demo   the tap against a local Compose API into JSONL files
+# make answers  the demo's files turned into answers with dbt and DuckDB, in demo-output/compose.duckdb
 # make test   lint, types and tests
 # make test-all  those, and the tests that take minutes
 # make bench  the tap beside others and beside the floor; takes half an hour
@@ -30,11 +31,16 @@ define install
 @touch $@
 endef
 
-.PHONY: demo test test-all bench scale build audit docs lock clean
+.PHONY: demo answers test test-all bench scale build audit docs lock clean
 
 demo:
 	@$(MAKE) --silent -j 2 .venvs/demo/.ready .venvs/target-jsonl/.ready
 	@.venvs/demo/$(SCRIPTS)/compose-sandbox demo --target .venvs/target-jsonl/$(SCRIPTS)/target-jsonl
+
+answers: demo .venvs/dbt/.ready
+	@cd examples/dbt && for each in build "show --quiet --select backup_freshness"; do \
+		COMPOSE_FILES=../../demo-output COMPOSE_ANSWERS=../../demo-output/compose.duckdb \
+		../../.venvs/dbt/$(SCRIPTS)/dbt $$each --vars '{now: "2018-06-01 12:00:00"}' || exit 1; done
 
 test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/ruff check .
@@ -43,7 +49,7 @@ test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: test $(patsubst %,.venvs/%/.ready,sdk-next meltano dagster $(TARGETS:%=target-%))
+test-all: test $(patsubst %,.venvs/%/.ready,sdk-next meltano dagster dbt $(TARGETS:%=target-%))
 	$(BIN)/python -m pytest -m slow -s
 	.venvs/sdk-next/bin/python -m pytest -n 2 --dist loadfile
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
@@ -12,6 +13,7 @@ from tests.tap_runs import discover
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROOT = Path(__file__).parent.parent
 MODELS = "examples/dbt/models"
 
 _TYPES = {
@@ -64,6 +66,26 @@ def files() -> dict[str, str]:
         f"{MODELS}/staging/staging.yml": _staging(entries),
         **{f"{MODELS}/staging/{_model(each.name)}.sql": _sql(entry) for each, entry in entries},
     }
+
+
+def marts() -> dict[str, str]:
+    """Return the description of each mart for docs/answers.md, by its name."""
+    models = yaml.safe_load((ROOT / MODELS / "marts" / "marts.yml").read_text())["models"]
+    return {model["name"]: _mart(model) for model in models}
+
+
+def _mart(model: dict[str, Any]) -> str:
+    rows = [f"| `{each['name']}` | {each['description']} |" for each in model["columns"]]
+    return "\n".join(
+        [
+            f"{model['description']} A row is {model['config']['meta']['row']}.",
+            "",
+            "| column | what it holds |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
 
 
 def _model(stream: str) -> str:

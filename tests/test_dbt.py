@@ -6,8 +6,10 @@ the rows that were loaded.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +26,7 @@ from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.quirks import Quirks
 from tests.documents import ROOT
+from tests.expected import expected_rows
 from tests.expected_answers import Answers, Load
 from tests.tap_runs import sqlalchemy_url
 from tests.target_runs import ENVIRONMENTS, Pipe, documented
@@ -154,8 +157,9 @@ class Project:
             timeout=240,
         )
         assert process.returncode == status, process.stdout + process.stderr
-        results = json.loads((self.folder / "target" / "run_results.json").read_text())
-        self.results = results.get("results", [])
+        if status == 0:
+            results = json.loads((self.folder / "target" / "run_results.json").read_text())
+            self.results = results["results"]
         return process.stdout
 
     def build(self, load: Load) -> str:
@@ -240,10 +244,218 @@ def _assert_same(found: dict[str, list[Row]], expected: dict[str, list[Row]]) ->
             found_rows = [
                 {**row, "source_id": None} if row["what"] == "alert" else row for row in found_rows
             ]
-        assert _comparable(found_rows) == _comparable(expected_rows), name  # DEBUG
+        assert _comparable(found_rows) == _comparable(expected_rows), name
 
 
 def test_the_marts_tell_what_the_account_tells(project: Project) -> None:
     expected = Answers(*LOADS).all()
     assert all(expected.values())
     _assert_same(project.marts(), expected)
+
+
+def test_every_test_of_the_project_passes(project: Project) -> None:
+    """What is left of deployments that are gone is the only thing to warn of."""
+    kinds = {each["unique_id"].split(".")[0] for each in project.results}
+    assert kinds == {"model", "operation", "snapshot", "test", "unit_test"}
+    warned = [each["unique_id"] for each in project.results if each["status"] == "warn"]
+    assert [each.split(".")[2].split("__ref_")[0] for each in warned] == [
+        "relationships_stg_compose__deployment_recipes_deployment_id__deployment_id"
+    ]
+    assert all(each["status"] in {"success", "pass", "warn"} for each in project.results)
+
+
+def test_what_was_loaded_just_now_is_fresh(project: Project) -> None:
+    text = project.dbt("source", "freshness")
+    assert text.count("PASS freshness of compose.") == 2
+
+
+# History.
+
+
+def _state(rows: dict[str, list[Row]]) -> dict[str, dict[tuple[str, ...], tuple[Any, ...]]]:
+    """What the snapshots see of one load: the values of each key."""
+    return {
+        "deployments_history": {
+            (row["id"],): (row["name"], row["customer_billing_code"] or None)
+            for row in rows["deployments"]
+        },
+        "scalings_history": {
+            (row["deployment_id"],): (int(row["allocated_units"]),)
+            for row in rows["deployment_scalings"]
+        },
+        "roles_history": {
+            (row["deployment_id"], row["name"], user["id"]): (user["name"],)
+            for row in rows["deployment_roles"]
+            for user in row["users"]
+        },
+        "team_roles_history": {
+            (row["deployment_id"], row["name"], team["id"]): (team["name"],)
+            for row in rows["deployment_team_roles"]
+            for team in row["teams"]
+        },
+        "whitelist_history": {
+            (row["deployment_id"], row["id"]): (row["ip"],) for row in rows["deployment_whitelist"]
+        },
+        "health_history": {
+            (row["deployment_id"],): (row["summary"], int(row["alert_count"]))
+            for row in rows["deployment_health"]
+        },
+    }
+
+
+HISTORIES = {
+    "deployments_history": "deployment_id, deployment_name, billing_code",
+    "scalings_history": "deployment_id, allocated_units",
+    "roles_history": "deployment_id, role_name, user_id, user_name",
+    "team_roles_history": "deployment_id, role_name, team_id, team_name",
+    "whitelist_history": "deployment_id, whitelist_id, ip",
+    "health_history": "deployment_id, summary, alert_count",
+}
+
+
+@pytest.mark.parametrize("table", HISTORIES)
+def test_the_history_shows_the_change(project: Project, table: str) -> None:
+    before, after = (_state(expected_rows(load.account))[table] for load in LOADS)
+    then, now = (load.now for load in LOADS)
+    expected = [(*key, *after[key], now, None) for key in after if after[key] != before.get(key)]
+    for key, values in before.items():
+        expected.append((*key, *values, then, None if after.get(key) == values else now))
+    found = project.query(
+        f"SELECT {HISTORIES[table]}, dbt_valid_from, dbt_valid_to FROM answers_history.{table}"  # noqa: S608
+    )
+    assert sorted(map(repr, expected)) == sorted(repr(tuple(row.values())) for row in found)
+    if table != "team_roles_history":
+        assert {row[-1] for row in expected} == {None, now}
+        assert any(row[-2] == now for row in expected)
+
+
+# Privacy.
+
+
+def _all_values(project: Project) -> set[str]:
+    """Every value of every table that dbt has made, as text."""
+    tables = project.query(
+        "SELECT table_schema, table_name FROM information_schema.tables "
+        "WHERE table_schema LIKE 'answers%'"
+    )
+    assert len(tables) > 40
+    return {
+        str(value)
+        for table in tables
+        for row in project.query(f"SELECT * FROM {table['table_schema']}.{table['table_name']}")  # noqa: S608
+        for value in row.values()
+    }
+
+
+def _personal_values(account: Account) -> set[str]:
+    rows = expected_rows(account)
+    found = {
+        row[name]
+        for row in rows["audit_events"]
+        for name in ("user_id", "email", "ip", "user_agent")
+    }
+    found |= {row[name] for row in rows["deployment_recipes"] for name in ("source_user", "source_ip")}
+    found |= {row[name] for row in rows["account_users"] for name in ("id", "name")}
+    found |= {row["name"] for row in rows["deployment_portal_users"]}
+    return found - {None}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_salt_hashes_all_that_is_personal(
+    adapter: str, new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    load = LOADS[0]
+    project = _project(adapter, new_database, tmp_path)
+    project.salt = "it's a salt"
+
+    def hashed(value: str | None) -> str | None:
+        return value and hashlib.sha256(f"{project.salt}{value}".encode()).hexdigest()
+
+    project.build(load)
+    text = "\n".join(_all_values(project))
+    personal = _personal_values(load.account)
+    assert len(personal) > 100
+    assert {value for value in personal if value in text.split("\n")} == set()
+    assert not any(name in text for name in ("Ada Byron", "@northwind.example", "198.51.100."))
+
+    expected = Answers(load).all()
+    for name, columns in {
+        "access_review": ("user_id", "user_name", "email"),
+        "deployment_timeline": ("user_id",),
+    }.items():
+        for row in expected[name]:
+            row.update({each: hashed(row[each]) for each in columns})
+    _assert_same(project.marts(), expected)
+
+
+# JSONL files.
+
+
+def test_of_several_loads_the_latest_rows_count(tmp_path: Path) -> None:
+    project = on_duckdb(tmp_path)
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def write(name: str, *rows: Row) -> None:
+        with (folder / name).open("a") as file:
+            file.writelines(f"{json.dumps(row)}\n" for row in rows)
+
+    def rows(table: str, *columns: str) -> list[tuple[Any, ...]]:
+        found = project.query(f"SELECT {', '.join(columns)} FROM answers_staging.stg_compose__{table}")  # noqa: S608
+        return sorted(tuple(row.values()) for row in found)
+
+    tables = ("deployments", "audit_events", "deployment_recipes", "deployment_alerts")
+    select = ("run", "--select", *(f"stg_compose__{table}" for table in tables))
+
+    # Without times in their names: lines further down are later, and what is gone stays.
+    write("deployments.jsonl", {"id": "d1", "name": "old"}, {"id": "d2", "name": "gone"})
+    write("deployments.jsonl", {"id": "d1", "name": "new"})
+    write("deployment_alerts.jsonl", {"id": "a1"})
+    write("deployment_recipes.jsonl", {"id": "r1", "status": "running"})
+    project.dbt(*select)
+    assert rows("deployments", "deployment_id", "deployment_name") == [("d1", "new"), ("d2", "gone")]
+    assert rows("deployment_alerts", "alert_id") == [("a1",)]
+    assert rows("audit_events", "event_id") == []
+
+    # With times: of a full table the latest load counts, even if it has no rows of it.
+    write("deployments-20180601T120000.jsonl", {"id": "d1", "name": "newer"}, {"id": "d3"})
+    write("deployment_recipes-20180601T120000.jsonl", {"id": "r1", "status": "complete"})
+    write("audit_events-20180601T120000.jsonl", {"id": "e1"})
+    write("audit_events-20180601T121500.jsonl", {"id": "e2"})  # a load of the audit log alone
+    project.dbt(*select)
+    assert rows("deployments", "deployment_id", "deployment_name") == [("d1", "newer"), ("d3", None)]
+    assert rows("deployment_alerts", "alert_id") == []
+    assert rows("deployment_recipes", "recipe_id", "status") == [("r1", "complete")]
+    assert rows("audit_events", "event_id") == [("e1",), ("e2",)]
+
+
+def test_a_folder_without_files_is_an_error(tmp_path: Path) -> None:
+    text = on_duckdb(tmp_path).dbt("run", status=2)
+    assert f"no JSONL files of tap-compose in {tmp_path / 'out'}: load first, or set COMPOSE_FILES" in text
+
+
+# The page.
+
+
+def with_samples(page: str, query: Callable[[str], list[Row]]) -> str:
+    """A page with the result behind each of its queries."""
+
+    def answered(block: re.Match[str]) -> str:
+        rows = query(block[1])
+        head = list(rows[0])
+        lines = [head, ["---"] * len(head), *([_cell(each) for each in row.values()] for row in rows)]
+        table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return f"```sql\n{block[1]}```\n\n{table}"
+
+    return re.sub(r"```sql\n(.*?)```\n(?:\n(?:\|.*\n)+)?", answered, page, flags=re.DOTALL)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def test_the_samples_of_the_page_are_from_the_sandbox(tmp_path: Path) -> None:
+    project = on_duckdb(tmp_path)
+    project.build(Load(Account(), NOW.replace(tzinfo=None)))
+    page = (ROOT / "docs" / "answers.md").read_text()
+    assert with_samples(page, project.query) == page

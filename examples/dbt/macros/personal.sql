@@ -4,7 +4,7 @@
 #}
 {% macro hashed(column) -%}
     {%- set salt = env_var('COMPOSE_HASH_SALT', '') -%}
-    {{ adapter.dispatch('sha256_of')(dbt.string_literal(salt) ~ ' || ' ~ column) if salt else column }}
+    {{ adapter.dispatch('sha256_of')(quoted(salt) ~ ' || (' ~ column ~ ')') if salt else column }}
 {%- endmacro %}
 
 {% macro dropped(column) -%}
@@ -14,3 +14,5 @@
 {% macro default__sha256_of(text) %}sha256({{ text }}){% endmacro %}
 
 {% macro postgres__sha256_of(text) %}encode(sha256(convert_to({{ text }}, 'UTF8')), 'hex'){% endmacro %}
+
+{% macro quoted(text) %}'{{ dbt.escape_single_quotes(text) }}'{% endmacro %}

@@ -9,10 +9,10 @@
     {% if execute and target.type == 'duckdb' %}
         {% set folder = env_var('COMPOSE_FILES', 'output') %}
         {% set found = run_query(
-            "select parse_filename(filename) as name,"
-            ~ " regexp_extract(filename, '-(\d{8}T\d{6})[.]jsonl$', 1) as load,"
+            "select parse_filename(filename) as name, "
+            ~ load_of_file() ~ " as load,"
             ~ " cast(last_modified at time zone 'UTC' as text) as modified"
-            ~ " from read_blob(" ~ dbt.string_literal(folder ~ '/*.jsonl') ~ ") order by load"
+            ~ " from read_blob(" ~ quoted(folder ~ '/*.jsonl') ~ ") order by load"
         ).rows %}
         {% set sources = graph.sources.values() | selectattr('source_name', 'equalto', 'compose') | list %}
         {% set files = {} %}
@@ -24,18 +24,25 @@
                 {% if not source.config.meta.is_incremental %}{% do loads.append(file['load']) %}{% endif %}
             {% endfor %}
         {% endfor %}
+        {% if not loads %}
+            {{ exceptions.raise_compiler_error(
+                "no JSONL files of tap-compose in " ~ folder ~ ": load first, or set COMPOSE_FILES"
+            ) }}
+        {% endif %}
         {% for source in sources %}
             {% do run_query(view_of_files(source, folder, files[source.name], loads | max)) %}
         {% endfor %}
     {% endif %}
 {% endmacro %}
 
+{% macro load_of_file() %}regexp_extract(filename, '-(\d{8}T\d{6})[.]jsonl$', 1){% endmacro %}
+
 {% macro view_of_files(source, folder, files, latest_load) %}
     {% set meta = source.config.meta %}
     {% set columns = source.columns.values() %}
     {% set paths = [] %}
     {% for file in files if meta.is_incremental or file['load'] == latest_load %}
-        {% do paths.append(dbt.string_literal(folder ~ '/' ~ file['name'])) %}
+        {% do paths.append(quoted(folder ~ '/' ~ file['name'])) %}
     {% endfor %}
     create schema if not exists {{ source.database }}.{{ source.schema }};
     create or replace view {{ source.relation_name }} as
@@ -50,7 +57,7 @@
             columns = { {%- for each in columns %}{{ each.name }}: '{{ each.data_type }}'{{ ', ' if not loop.last }}{% endfor -%} }
         )
     )
-    qualify row_number() over (partition by {{ meta.key | join(', ') }} order by filename desc, line desc) = 1
+    qualify row_number() over (partition by {{ meta.key | join(', ') }} order by {{ load_of_file() }} desc, line desc) = 1
     {% else %}
     select {% for each in columns %}cast(null as {{ each.data_type }}) as {{ each.name }}, {% endfor %}cast(null as timestamp) as _sdc_batched_at
     where false
