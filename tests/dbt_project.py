@@ -100,7 +100,7 @@ def _yaml(content: Any) -> str:
 def _sources(entries: list[tuple[Any, Any]]) -> str:
     source = {
         "name": "compose",
-        "description": "What tap-compose has loaded: tables in PostgreSQL, JSONL files with DuckDB.",
+        "description": "What tap-compose has loaded: tables in PostgreSQL, or files for DuckDB.",
         "database": "{{ 'files' if target.type == 'duckdb' else target.database }}",
         "schema": "{{ env_var('COMPOSE_SCHEMA', 'compose') }}",
         "tables": [_source(*each) for each in entries],
@@ -136,7 +136,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _columns(entry: Any) -> Iterator[tuple[str, str, str]]:
-    """Each column of a stream that is staged, its name in the staging model, and its expression."""
+    """Each staged column of a stream, its name in the staging model, and its expression."""
     stream = entry["tap_stream_id"]
     thing = _THINGS.get(stream, stream.removeprefix("deployment_").removesuffix("s"))
     for name, schema in entry["schema"]["properties"].items():
@@ -189,6 +189,4 @@ def _relationship() -> dict[str, Any]:
 
 
 def _accepted(values: list[str]) -> dict[str, Any]:
-    return {
-        "accepted_values": {"arguments": {"values": values}, "config": {"severity": "warn"}}
-    }
+    return {"accepted_values": {"arguments": {"values": values}, "config": {"severity": "warn"}}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -96,42 +96,38 @@ class Answers:
                 replaced[row["replaces_id"]] = min(replaced.get(row["replaces_id"], start), start)
         totals: dict[tuple[Any, ...], Row] = {}
         for row in self._rows["billables"]:
+            replaced_at = replaced.get(row["id"])
             start, end = _moment(row["start_at"]), _moment(row["end_at"])
-            replaced_at = replaced.get(row["id"], datetime.max)
-            self._add_months(totals, row, start, min(end, replaced_at), replaced_at)
+            end = min(end, replaced_at or end)
+            code = self._ever[row["identifier"]].get("customer_billing_code") or "none"
+            for month, following in self._months(start, end):
+                key = (month.date(), code, row["identifier"], row["sku"])
+                total = totals.setdefault(key, _nothing())
+                until = min(following, self.now)
+                amount, has_ended = row["amount"], end <= until
+                share = Decimal((min(end, until) - max(start, month)) / (following - month))
+                _add(total, "cost", amount and amount * share)
+                _add(total, "monthly_rate", 0 if has_ended else amount)
+                is_replaced = replaced_at is not None and replaced_at <= self.now
+                kind = "replaced" if is_replaced else "ended"
+                total[f"{kind if has_ended else 'current'}_billables"] += 1
         for (month, code, deployment_id, sku), total in totals.items():
-            name = self._ever[deployment_id]["name"]
             cost = total.pop("cost")
             yield {
                 "month": month,
                 "billing_code": code,
-                "deployment_id": deployment_id,
-                "deployment_name": name,
+                **_named(self._ever[deployment_id]),
                 "sku": sku,
-                "cost": None if cost is None else cost.quantize(Decimal("0.01")),
+                "cost": cost and cost.quantize(Decimal("0.01")),
                 **total,
             }
 
-    def _add_months(
-        self, totals: dict[Any, Row], row: Row, start: datetime, end: datetime, replaced: datetime
-    ) -> None:
-        code = self._ever[row["identifier"]].get("customer_billing_code") or "none"
-        month = datetime(start.year, start.month, 1)  # noqa: DTZ001
-        while month < min(end, self.now):
+    def _months(self, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+        """The first instants of the months in which something was billed, and of those after."""
+        month = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        while start < end and max(month, start) < min(end, self.now):
             following = (month + timedelta(days=32)).replace(day=1)
-            until = min(following, self.now)
-            if start < until and start < end:
-                key = (month.date(), code, row["identifier"], row["sku"])
-                total = totals.setdefault(key, _nothing())
-                ended = end <= until
-                if row["amount"] is not None:
-                    share = (min(end, until) - max(start, month)) / (following - month)
-                    total["cost"] = (total["cost"] or 0) + row["amount"] * Decimal(share)
-                    total["monthly_rate"] = (total["monthly_rate"] or 0) + (not ended) * row["amount"]
-                elif ended:
-                    total["monthly_rate"] = total["monthly_rate"] or 0
-                kind = "current" if not ended else "replaced" if replaced <= self.now else "ended"
-                total[f"{kind}_billables"] += 1
+            yield month, following
             month = following
 
     # Access.
@@ -140,7 +136,7 @@ class Answers:
         rows = self._rows
         teams = {team["id"]: team for team in rows["teams"]}
         users = {user["id"]: user for user in rows["account_users"]}
-        grants = {
+        grants: dict[tuple[str, str, str, str | None], Row] = {
             (role["deployment_id"], role["name"], user["id"], None): user
             for role in rows["deployment_roles"]
             for user in role["users"]
@@ -153,7 +149,7 @@ class Answers:
         for event in sorted(rows["audit_events"], key=lambda row: (row["created_at"], row["id"])):
             if event["user_id"]:
                 last[event["user_id"]] = event
-        for (deployment_id, role, user_id, team_id), user in grants.items():
+        for (deployment_id, role_name, user_id, team_id), user in grants.items():
             event = last.get(user_id, {})
             at = _moment(event["created_at"]) if event else None
             yield {
@@ -161,7 +157,7 @@ class Answers:
                 "user_name": user["name"],
                 "email": event.get("email"),
                 **_named(self._listed[deployment_id]),
-                "role_name": role,
+                "role_name": role_name,
                 "team_id": team_id,
                 "team_name": team_id and teams[team_id]["name"],
                 "is_account_user": user_id in users,
@@ -185,31 +181,29 @@ class Answers:
         for row in self._rows["audit_events"]:
             what = kinds.get(row["event"])
             if what and row["deployment_id"]:
-                yield self._happened(row, what, row["event"], None, row["user_id"], "audit_events")
+                yield self._happened(row, what, "audit_events") | {
+                    "detail": row["event"],
+                    "status": None,
+                    "user_id": row["user_id"],
+                }
 
     def _recipes(self) -> Iterator[Row]:
-        recipes = {
-            row["id"]: row for _, rows in self._loads for row in rows["deployment_recipes"]
-        }
+        recipes = {row["id"]: row for _, rows in self._loads for row in rows["deployment_recipes"]}
         for row in recipes.values():
             is_first = row["id"] == self._details[row["deployment_id"]]["provision_recipe_id"]
-            what = {"Scaling up": "scaled"}.get(row["name"])
-            what = "provisioned" if is_first else what
+            what = "provisioned" if is_first else {"Scaling up": "scaled"}.get(row["name"])
             if what and row["parent_id"] is None:
-                yield self._happened(
-                    row, what, row["name"], row["status"], row["source_user"], "deployment_recipes"
-                )
+                yield self._happened(row, what, "deployment_recipes") | {
+                    "detail": row["name"],
+                    "status": row["status"],
+                    "user_id": row["source_user"],
+                }
 
-    def _happened(
-        self, row: Row, what: str, detail: str, status: Any, user_id: Any, source: str
-    ) -> Row:
+    def _happened(self, row: Row, what: str, source: str) -> Row:
         return {
             "happened_at": _moment(row["created_at"]),
             **_named(self._ever[row["deployment_id"]]),
             "what": what,
-            "detail": detail,
-            "status": status,
-            "user_id": user_id,
             "source": source,
             "source_id": row["id"],
         }
@@ -287,6 +281,12 @@ def _nothing() -> Row:
     return {"cost": None, "monthly_rate": None, **counts}
 
 
+def _add(total: Row, name: str, amount: Decimal | int | None) -> None:
+    """Add an amount that may be unknown, as SQL does."""
+    if amount is not None:
+        total[name] = (total[name] or 0) + amount
+
+
 def _of(deployment_id: str, rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row["deployment_id"] == deployment_id]
 
@@ -297,5 +297,3 @@ def _named(deployment: Row) -> Row:
 
 def _moment(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
-
-

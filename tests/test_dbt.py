@@ -227,11 +227,11 @@ def _project(adapter: str, new_database: Callable[[], str], folder: Path) -> Pro
 def _comparable(rows: list[Row]) -> list[str]:
     """Rows in one order and in words; a number is the same with more zeros behind its point."""
     return sorted(
-        repr({name: _plain(name, value) for name, value in sorted(row.items())}) for row in rows
+        repr({name: _plain(value) for name, value in sorted(row.items())}) for row in rows
     )
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:.2f}"
     return value
@@ -354,7 +354,9 @@ def _personal_values(account: Account) -> set[str]:
         for row in rows["audit_events"]
         for name in ("user_id", "email", "ip", "user_agent")
     }
-    found |= {row[name] for row in rows["deployment_recipes"] for name in ("source_user", "source_ip")}
+    found |= {
+        row[name] for row in rows["deployment_recipes"] for name in ("source_user", "source_ip")
+    }
     found |= {row[name] for row in rows["account_users"] for name in ("id", "name")}
     found |= {row["name"] for row in rows["deployment_portal_users"]}
     return found - {None}
@@ -401,7 +403,8 @@ def test_of_several_loads_the_latest_rows_count(tmp_path: Path) -> None:
             file.writelines(f"{json.dumps(row)}\n" for row in rows)
 
     def rows(table: str, *columns: str) -> list[tuple[Any, ...]]:
-        found = project.query(f"SELECT {', '.join(columns)} FROM answers_staging.stg_compose__{table}")  # noqa: S608
+        sql = f"SELECT {', '.join(columns)} FROM answers_staging.stg_compose__{table}"  # noqa: S608
+        found = project.query(sql)
         return sorted(tuple(row.values()) for row in found)
 
     tables = ("deployments", "audit_events", "deployment_recipes", "deployment_alerts")
@@ -413,7 +416,10 @@ def test_of_several_loads_the_latest_rows_count(tmp_path: Path) -> None:
     write("deployment_alerts.jsonl", {"id": "a1"})
     write("deployment_recipes.jsonl", {"id": "r1", "status": "running"})
     project.dbt(*select)
-    assert rows("deployments", "deployment_id", "deployment_name") == [("d1", "new"), ("d2", "gone")]
+    assert rows("deployments", "deployment_id", "deployment_name") == [
+        ("d1", "new"),
+        ("d2", "gone"),
+    ]
     assert rows("deployment_alerts", "alert_id") == [("a1",)]
     assert rows("audit_events", "event_id") == []
 
@@ -423,7 +429,10 @@ def test_of_several_loads_the_latest_rows_count(tmp_path: Path) -> None:
     write("audit_events-20180601T120000.jsonl", {"id": "e1"})
     write("audit_events-20180601T121500.jsonl", {"id": "e2"})  # a load of the audit log alone
     project.dbt(*select)
-    assert rows("deployments", "deployment_id", "deployment_name") == [("d1", "newer"), ("d3", None)]
+    assert rows("deployments", "deployment_id", "deployment_name") == [
+        ("d1", "newer"),
+        ("d3", None),
+    ]
     assert rows("deployment_alerts", "alert_id") == []
     assert rows("deployment_recipes", "recipe_id", "status") == [("r1", "complete")]
     assert rows("audit_events", "event_id") == [("e1",), ("e2",)]
@@ -431,7 +440,10 @@ def test_of_several_loads_the_latest_rows_count(tmp_path: Path) -> None:
 
 def test_a_folder_without_files_is_an_error(tmp_path: Path) -> None:
     text = on_duckdb(tmp_path).dbt("run", status=2)
-    assert f"no JSONL files of tap-compose in {tmp_path / 'out'}: load first, or set COMPOSE_FILES" in text
+    assert (
+        f"no JSONL files of tap-compose in {tmp_path / 'out'}: load first, or set COMPOSE_FILES"
+        in text
+    )
 
 
 # The page.
@@ -443,7 +455,11 @@ def with_samples(page: str, query: Callable[[str], list[Row]]) -> str:
     def answered(block: re.Match[str]) -> str:
         rows = query(block[1])
         head = list(rows[0])
-        lines = [head, ["---"] * len(head), *([_cell(each) for each in row.values()] for row in rows)]
+        lines = [
+            head,
+            ["---"] * len(head),
+            *([_cell(each) for each in row.values()] for row in rows),
+        ]
         table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
         return f"```sql\n{block[1]}```\n\n{table}"
 
