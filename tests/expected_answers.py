@@ -107,7 +107,7 @@ class Answers:
                 amount, has_ended = row["amount"], end <= until
                 share = Decimal((min(end, until) - max(start, month)) / (following - month))
                 _add(total, "cost", amount and amount * share)
-                _add(total, "monthly_rate", 0 if has_ended else amount)
+                _add(total, "monthly_rate", Decimal(0) if has_ended else amount)
                 is_replaced = replaced_at is not None and replaced_at <= self.now
                 kind = "replaced" if is_replaced else "ended"
                 total[f"{kind if has_ended else 'current'}_billables"] += 1
@@ -281,7 +281,7 @@ def _nothing() -> Row:
     return {"cost": None, "monthly_rate": None, **counts}
 
 
-def _add(total: Row, name: str, amount: Decimal | int | None) -> None:
+def _add(total: Row, name: str, amount: Decimal | None) -> None:
     """Add an amount that may be unknown, as SQL does."""
     if amount is not None:
         total[name] = (total[name] or 0) + amount
