@@ -1,4 +1,5 @@
 # make demo   the tap against a local Compose API into JSONL files
+# make answers  the demo's files turned into answers with dbt and DuckDB, in demo-output/compose.duckdb
 # make test   lint, types and tests
 # make test-all  those, and the tests that take minutes
 # make bench  the tap beside others and beside the floor; takes half an hour
@@ -14,9 +15,15 @@ SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := .venv/$(SCRIPTS)
 TARGETS := csv duckdb jsonl postgres
 THE_TAP := --no-deps --no-build-isolation --editable .
+# --no-strip-extras: the pip of Python 3.10 and 3.11 finds no hash for mashumaro[msgpack] otherwise.
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
-	--generate-hashes --no-annotate --no-header
+	--generate-hashes --no-annotate --no-header --no-strip-extras
 DEV := pyproject.toml --extra progress --extra sandbox --group dev
+
+# dbt over the demo's files.
+DBT = cd examples/dbt && COMPOSE_FILES=../../demo-output COMPOSE_ANSWERS=../../demo-output/compose.duckdb \
+	../../.venvs/dbt/$(SCRIPTS)/dbt --quiet
+SANDBOX_NOW = --vars '{now: "2018-06-01 12:00:00"}'
 
 # $(call install,ENVIRONMENT,LOCK[,FURTHER ARGUMENTS OF PIP])
 PIP_INSTALL = $(1)/$(SCRIPTS)/python -m pip install --quiet --disable-pip-version-check
@@ -29,11 +36,16 @@ define install
 @touch $@
 endef
 
-.PHONY: demo test test-all bench scale build audit docs lock clean
+.PHONY: demo answers test test-all bench scale build audit docs lock clean
 
 demo:
 	@$(MAKE) --silent -j 2 .venvs/demo/.ready .venvs/target-jsonl/.ready
 	@.venvs/demo/$(SCRIPTS)/compose-sandbox demo --target .venvs/target-jsonl/$(SCRIPTS)/target-jsonl
+
+answers: demo .venvs/dbt/.ready
+	@$(DBT) build $(SANDBOX_NOW)
+	@$(DBT) show $(SANDBOX_NOW) --limit 20 --inline "select deployment_name, newest_backup_at, age_hours, missing_types from {{ ref('backup_freshness') }} order by newest_backup_at nulls first"
+	@echo "all answers are in demo-output/compose.duckdb"
 
 test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/ruff check .
@@ -42,7 +54,7 @@ test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: test $(patsubst %,.venvs/%/.ready,sdk-next meltano dagster $(TARGETS:%=target-%))
+test-all: test $(patsubst %,.venvs/%/.ready,sdk-next meltano dagster dbt $(TARGETS:%=target-%))
 	$(BIN)/python -m pytest -m slow -s
 	.venvs/sdk-next/bin/python -m pytest -n 2 --dist loadfile
 

@@ -27,7 +27,7 @@ from tap_compose.api.errors import (
 from tap_compose.failures import Scope, meaning_of, outcome_of
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
-from tests import joins, pictures
+from tests import dbt_project, joins, pictures
 from tests.tap_runs import command, discover
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def files() -> dict[str, str]:
     settings = [_meltano_setting(*each) for each in about.items()]
     by_name = sorted(settings, key=itemgetter("name"))
     blocks = {
+        "docs/answers.md": dbt_project.marts(),
         "docs/architecture.md": {"failures": _failures_table()},
         "README.md": {"streams": _streams_table()},
         "docs/privacy.md": {"personal": _sensitive_columns()},
@@ -69,6 +70,7 @@ def files() -> dict[str, str]:
     return {
         "catalog.example.json": command("--discover").stdout.decode(),
         "docs/progress.svg": pictures.progress(),
+        **dbt_project.files(),
         **{name: filled((ROOT / name).read_text(), parts) for name, parts in blocks.items()},
     }
 

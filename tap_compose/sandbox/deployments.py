@@ -60,8 +60,13 @@ def _alerts(deployment: Deployment, random: Random) -> Body:
 
 def _backups(deployment: Deployment, random: Random) -> Body:
     backups: list[Body] = []
-    for number, kind in enumerate(["daily"] * 7 + ["weekly"] * 4 + ["monthly"] * 3 + ["on_demand"]):
-        days = {"daily": number, "weekly": 7 * number, "monthly": 30 * number}.get(kind, 0)
+    kept = [
+        *(("daily", age) for age in range(7)),
+        *(("weekly", 7 * age) for age in range(4)),
+        *(("monthly", 30 * age) for age in range(3)),
+        ("on_demand", 0),
+    ]
+    for number, (kind, days) in enumerate(kept):
         moment = NOW - timedelta(days=days, seconds=random.randrange(3600))
         is_running = kind == "on_demand" and deployment.index == 0
         backup_id = made_id(random)
@@ -197,15 +202,17 @@ def _versions(deployment: Deployment, random: Random) -> Body:
 
 
 def _whitelist(deployment: Deployment, random: Random) -> Body:
+    last = 1 + deployment.index % 3
+    is_open = deployment.index % 7 == 3
     return listed(
         "whitelist",
         [
             {
                 "id": made_id(random),
                 "description": random.choice((None, "office", "build machines")),
-                "ip": f"203.0.113.{each}/32",
+                "ip": "0.0.0.0/0" if is_open and each == last else f"203.0.113.{each}/32",
             }
-            for each in range(1, 2 + deployment.index % 3)
+            for each in range(1, last + 1)
         ],
     )
 

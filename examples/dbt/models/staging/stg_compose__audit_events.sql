@@ -1,0 +1,14 @@
+-- make docs writes this file.
+select
+    id as event_id,
+    account_id,
+    deployment_id,
+    cluster_id,
+    {{ hashed('user_id') }} as user_id,
+    {{ hashed('email') }} as email,
+    created_at,
+    event,
+    {{ hashed('ip') }} as ip,
+    {{ hashed('user_agent') }} as user_agent,
+    {{ dropped('data') }} as data
+from {{ source('compose', 'audit_events') }}

@@ -1,0 +1,14 @@
+-- make docs writes this file.
+select
+    id as billable_id,
+    account_id,
+    amount,
+    start_at,
+    end_at,
+    description,
+    identifier,
+    resource_identifier,
+    sku,
+    units,
+    replaces_id
+from {{ source('compose', 'billables') }}

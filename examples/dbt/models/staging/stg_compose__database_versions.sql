@@ -1,0 +1,7 @@
+-- make docs writes this file.
+select
+    application,
+    version,
+    status,
+    preferred
+from {{ source('compose', 'database_versions') }}

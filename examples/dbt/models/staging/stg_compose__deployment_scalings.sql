@@ -1,0 +1,12 @@
+-- make docs writes this file.
+select
+    deployment_id,
+    allocated_units,
+    used_units,
+    starting_units,
+    minimum_units,
+    memory_per_unit_in_mb,
+    storage_per_unit_in_mb,
+    unit_size_in_mb,
+    unit_type
+from {{ source('compose', 'deployment_scalings') }}
