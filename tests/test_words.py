@@ -43,8 +43,12 @@ INSTEAD = {
 def _prose(text: str) -> str:
     """Return the text without code and the targets of links, with single spaces."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"`[^`]*`|\]\([^)]*\)|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)|<!--.*?-->|[\w/-]+\.md", "", text, flags=re.DOTALL)
     return " ".join(text.split())
+
+
+ABOUT_ANSWERS = {"docs/answers.md", "examples/dbt/README.md"}
+"""Pages about the tables that answer questions: the word is theirs."""
 
 
 def _found(text: str) -> list[str]:
@@ -59,7 +63,10 @@ def _found(text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_has_the_common_words(page: Path) -> None:
-    assert _found(page.read_text()) == []
+    found = _found(page.read_text())
+    if str(page.relative_to(ROOT)) in ABOUT_ANSWERS:
+        found = [each for each in found if not each.endswith("respond")]
+    assert found == []
 
 
 @pytest.mark.parametrize(
