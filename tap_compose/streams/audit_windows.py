@@ -301,17 +301,21 @@ class Plan:
             return min(tuning.first_width, left / tuning.growth**tuning.levels), True
         if before.is_unknown:
             width = before.width * (tuning.growth if before.is_guess else 2)
-            return (width if width < left else None), before.is_guess
-        if before.count and before.gap * meant < left:
+            if width < left:
+                return width, before.is_guess
+            if not before.is_guess or self._taken_events:
+                return None, False
+        elif before.count and before.gap * meant < left:
             return before.gap * meant, False
-        if not before.count:
-            if not before.is_guess:
-                window.reach, before.is_guess = 1, True
-            elif window.is_guess and tuning.growth * before.width < left:
-                return tuning.growth * before.width, True
+        elif not before.count and not before.is_guess:
+            window.reach, before.is_guess = 1, True  # there is a gap
+        elif not before.count and window.is_guess and tuning.growth * before.width < left:
+            return tuning.growth * before.width, True
         near = window.gap_below * meant
-        far = left - tuning.reach * window.reach * near
-        return (far, True) if far > near else (near, False)
+        reach = tuning.reach * window.reach * near
+        while not self._taken_events and reach * tuning.growth < left:
+            reach *= tuning.growth
+        return (left - reach, True) if left - reach > near else (near, False)
 
     def _relieve(self) -> Window | None:
         """Use a free slot for half of what is to come of the fullest window."""
