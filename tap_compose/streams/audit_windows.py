@@ -301,21 +301,25 @@ class Plan:
             return min(tuning.first_width, left / tuning.growth**tuning.levels), True
         if before.is_unknown:
             width = before.width * (tuning.growth if before.is_guess else 2)
-            if width < left:
-                return width, before.is_guess
-            if not before.is_guess or self._taken_events:
-                return None, False
-        elif before.count and before.gap * meant < left:
-            return before.gap * meant, False
-        elif not before.count and not before.is_guess:
-            window.reach, before.is_guess = 1, True  # there is a gap
-        elif not before.count and window.is_guess and tuning.growth * before.width < left:
+            if width < left or not before.is_guess or self._taken_events:
+                return (width if width < left else None), before.is_guess
+        elif before.count:
+            if before.gap * meant < left:
+                return before.gap * meant, False
+        elif not before.is_guess:  # there is a gap
+            window.reach, before.is_guess = 1, True
+        elif window.is_guess and tuning.growth * before.width < left:
             return tuning.growth * before.width, True
+        return self._width_below(window, meant)
+
+    def _width_below(self, window: Window, meant: float) -> tuple[float, bool]:
+        """Cut off what lies far below the known events, if anything does: it may be empty."""
         near = window.gap_below * meant
-        reach = tuning.reach * window.reach * near
-        while not self._taken_events and reach * tuning.growth < left:
-            reach *= tuning.growth
-        return (left - reach, True) if left - reach > near else (near, False)
+        reach = self._tuning.reach * window.reach * near
+        while not self._taken_events and reach * self._tuning.growth < window.unread:
+            reach *= self._tuning.growth
+        far = window.unread - reach
+        return (far, True) if far > near else (near, False)
 
     def _relieve(self) -> Window | None:
         """Use a free slot for half of what is to come of the fullest window."""
