@@ -28,27 +28,28 @@ class Backfill:
     Attributes:
         is_complete: Whether it ended by itself.
         begun: When the process was started, by ``time.monotonic``.
-        bookmarks: The bookmark of each STATE message, and when it came.
+        states: What each STATE message holds of the audit log, and when it came.
         ids: The ids of the rows.
     """
 
     is_complete: bool = False
     begun: float = field(default_factory=time.monotonic)
-    bookmarks: list[tuple[float, str]] = field(default_factory=list)
+    states: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
 
 
-def backfill(api: Api, in_flight: int, bookmark: str = "", *, most: int = 0) -> Backfill:
+def backfill(
+    api: Api, in_flight: int, entry: dict[str, Any] | None = None, *, most: int = 0
+) -> Backfill:
     """Run the tap on the audit log.
 
     Args:
         api: What it reads; served for this run alone.
         in_flight: Its max_concurrency.
-        bookmark: Where it resumes; empty for a fresh run.
+        entry: What the state holds of the audit log; None for a fresh run.
         most: After how many responses it is killed; 0 for never.
     """
-    entry = {"replication_key": "created_at", "replication_key_value": bookmark}
-    state: dict[str, Any] = {"bookmarks": {"audit_events": entry}} if bookmark else {}
+    state: dict[str, Any] = {"bookmarks": {"audit_events": entry}} if entry else {}
     settings = {"max_concurrency": in_flight, "end_date": LAST.isoformat()}
     with tempfile.TemporaryDirectory() as name, serving(api):
         folder, env = Path(name), environment(api.url, TOKEN, **settings)
@@ -64,11 +65,19 @@ def backfill(api: Api, in_flight: int, bookmark: str = "", *, most: int = 0) -> 
                     run.ids.append(json.loads(line)["record"]["id"])
                 elif line.startswith(b'{"type":"STATE"') and line.endswith(b"\n"):
                     value = json.loads(line)["value"]["bookmarks"]["audit_events"]
-                    run.bookmarks.append((time.monotonic(), value.get("replication_key_value", "")))
+                    run.states.append((time.monotonic(), value))
     run.is_complete = not process.returncode
     if not (run.is_complete or most):
         raise RuntimeError(f"the tap failed: exit status {process.returncode}")
     return run
+
+
+def _entry(bookmark: str) -> dict[str, Any]:
+    return {"replication_key": "created_at", "replication_key_value": bookmark}
+
+
+def _bookmark(entry: dict[str, Any]) -> str:
+    return str(entry.get("replication_key_value", ""))
 
 
 def audit() -> str:
@@ -81,8 +90,8 @@ def audit() -> str:
             starts[f"resumed at {percent} %"] = written(events[percent * len(events) // 100])
         for what, start in starts.items():
             api = Api(events, latency=0.1)
-            run = backfill(api, 8, start)
-            moved = next(at for at, value in run.bookmarks if value != start)
+            run = backfill(api, 8, _entry(start) if start else None)
+            moved = next(at for at, each in run.states if _bookmark(each) != start)
             before = [each.round_trip for each in api.sent if each.at < moved]
             seconds = f"{moved - run.begun:.1f}", f"{api.sent[-1].at - run.begun:.1f}"
             counts = f"{max(before)}", f"{len(before)}", f"{len(api.sent)}"
@@ -113,16 +122,17 @@ def killed() -> str:
     """Return how far a run comes that is killed and resumed again and again."""
     rows: list[list[str]] = []
     seen: set[str] = set()
-    bookmark, events, is_complete = "", clustered(6_000), False
+    entry: dict[str, Any] = {}
+    events, is_complete = clustered(6_000), False
     while not is_complete and len(rows) < RUNS:
         api = Api(events, latency=0.1)
-        run = backfill(api, 2, bookmark, most=KILLED_AFTER)
+        run = backfill(api, 2, entry, most=KILLED_AFTER)
         is_complete = run.is_complete
-        bookmark = max([bookmark, *(each for _, each in run.bookmarks)])
+        entry = run.states[-1][1] if run.states else entry
         new = len(set(run.ids) - seen)
         seen.update(run.ids)
         counts = len(rows) + 1, len(api.sent), len(run.ids), new, len(seen)
-        rows.append([*(f"{each:,}" for each in counts), bookmark or "none"])
+        rows.append([*(f"{each:,}" for each in counts), _bookmark(entry) or "none"])
     ending = "finished" if is_complete else "not finished"
     return (
         f"{len(events):,} events with bursts and months of nothing, 100 ms, 2 in flight; each "

@@ -131,13 +131,15 @@ def test_a_round_trip_is_one_more_than_that_of_any_response_before() -> None:
     assert [each.round_trip for each in api.sent] == list(range(1, len(api.sent) + 1))
 
 
-def test_a_backfill_tells_rows_and_bookmarks() -> None:
+def test_a_backfill_returns_rows_and_states() -> None:
     api = Api(even(350))
     run = backfill(api, 8)
     assert (run.is_complete, len(run.ids), len(set(run.ids))) == (True, 350, 350)
-    assert run.bookmarks[-1][1] == written(api.events[-1])
-    assert run.begun < run.bookmarks[0][0]
-    resumed = backfill(Api(api.events), 8, written(api.events[300]))
+    last = run.states[-1][1]
+    assert last["replication_key_value"] == written(api.events[-1])
+    assert run.begun < run.states[0][0]
+    entry = {**last, "replication_key_value": written(api.events[300])}
+    resumed = backfill(Api(api.events), 8, entry)
     assert resumed.ids == run.ids[300:]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-compose.api")
 
-_CATCH_UP = 0.05
+_CATCH_UP = 0.005
 """Seconds: a request that is sent late by less does not delay those after it."""
 
 _LONG_PAUSE = 2.2
@@ -75,19 +75,25 @@ class RateSearch:
     LEAST_RATE = 0.5
     GROWTH = 0.7
     """What each response adds to the rate at first. The rate doubles in a second."""
-    STEP = 0.1
+    STEP = 0.07
     LEAST_STEP = 0.015
     MOST_STEP = 0.5
 
     def __init__(self, answered: int, seconds: float) -> None:
-        self._burst = max(answered, 1)
-        self._counted = self._burst / max(seconds, 1.0)  # most limits count by the second
-        self.rate = max(self._counted, self.FIRST_RATE)
+        self._burst = answered
+        self._seconds = max(seconds, 1.0)  # most limits count by the second
+        self.rate = max(self._burst / self._seconds, self.FIRST_RATE)
         self._is_growing = True
         self._step = self.STEP
         self._rises = 0  # since the last refusal
         self._borne = 0  # requests at this rate
         self._since = 0.0
+
+    def bear_late(self) -> None:
+        """Take note that a request passed that was sent before the last refusal."""
+        if self._is_growing:
+            self._burst += 1
+            self.rate = max(self._burst / self._seconds, self.rate)
 
     def bear(self, started: float, ended: float, pause: float) -> None:
         """Take note that a request passed that was sent at the rate.
@@ -114,13 +120,20 @@ class RateSearch:
             self._borne = 0
             self._since = ended
 
-    def refuse(self) -> None:
-        """Lower the rate."""
+    def refuse(self, passed: float = inf) -> None:
+        """Lower the rate.
+
+        Args:
+            passed: Requests per second since the last refusal, if its pause was long enough to
+                count them.
+        """
         if self._is_growing:
             self._is_growing = False
-            # So far is the rate above one that bears bursts: as many as at first have passed since.
-            excess = (2 * self.GROWTH * self._burst * self.rate) ** 0.5
-            self.rate = 0.97 * max(self._counted, self.rate - excess)
+            # So far is the rate above one that bears bursts: about as many as at first have passed.
+            spare = self.GROWTH * max(self._burst - 1.5, 0.25)
+            excess = (spare**2 / 9 + 2 * spare * self.rate) ** 0.5 - spare / 3
+            counted = min(self._burst / self._seconds, passed)
+            self.rate = 0.97 * max(counted, self.rate - excess)
         elif self._rises:
             self.rate /= 1 + self._step
             self._step = max(0.3 * self._step, self.LEAST_STEP)
@@ -233,7 +246,10 @@ class Pace:
 
     def _note_answer(self, started: float, ended: float) -> None:
         self._answered += 1
-        if self._search is None or not self._is_paced or started <= self._stopped:
+        if self._search is None or not self._is_paced:
+            return
+        if started <= self._stopped:
+            self._search.bear_late()  # a refusal may be quicker than the answers before it
             return
         if self.refusals:
             self.refusals = 0
@@ -250,10 +266,11 @@ class Pace:
         self.refusals += 1
         if self.refusals > 1:
             return
+        seconds = ended - self._since
         if self._search is None:
-            self._search = RateSearch(self._answered, ended - self._since)
+            self._search = RateSearch(self._answered, seconds)
             return
-        self._search.refuse()
+        self._search.refuse(self._answered / max(seconds, 1.0) if self._pause >= 1.0 else inf)
         self._frequent = max(0, self._frequent + (1 if self._answered < self.RARE else -1))
         if self._frequent == self.PATIENCE:
             self._is_paced = False

@@ -301,16 +301,24 @@ class Plan:
             return min(tuning.first_width, left / tuning.growth**tuning.levels), True
         if before.is_unknown:
             width = before.width * (tuning.growth if before.is_guess else 2)
-            return (width if width < left else None), before.is_guess
-        if before.count and before.gap * meant < left:
-            return before.gap * meant, False
-        if not before.count:
-            if not before.is_guess:
-                window.reach, before.is_guess = 1, True
-            elif window.is_guess and tuning.growth * before.width < left:
-                return tuning.growth * before.width, True
+            if width < left or not before.is_guess or self._taken_events:
+                return (width if width < left else None), before.is_guess
+        elif before.count:
+            if before.gap * meant < left:
+                return before.gap * meant, False
+        elif not before.is_guess:  # there is a gap
+            window.reach, before.is_guess = 1, True
+        elif window.is_guess and tuning.growth * before.width < left:
+            return tuning.growth * before.width, True
+        return self._width_below(window, meant)
+
+    def _width_below(self, window: Window, meant: float) -> tuple[float, bool]:
+        """Cut off what lies far below the known events, if anything does: it may be empty."""
         near = window.gap_below * meant
-        far = left - tuning.reach * window.reach * near
+        reach = self._tuning.reach * window.reach * near
+        while not self._taken_events and reach * self._tuning.growth < window.unread:
+            reach *= self._tuning.growth
+        far = window.unread - reach
         return (far, True) if far > near else (near, False)
 
     def _relieve(self) -> Window | None:
