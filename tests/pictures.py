@@ -1,4 +1,8 @@
-"""Draws the pictures of README: how a run looks to a person, and what the demo ends with."""
+"""Draws the pictures of README: how a run looks to a person, what the demo and the answers show.
+
+``make docs`` draws the first two. ``make answers && .venv/bin/python -m tests.pictures`` takes the
+third one, docs/answers.png, in Chromium.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from rich.text import Text
 
 from tap_compose.progress import ProgressSnapshot, drawing
 from tap_compose.streams import STREAMS
+from tests.browser import browser
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,3 +79,15 @@ def _picture(title: str, content: RenderableType) -> str:
     svg = console.export_svg(title=title, unique_id="tap-compose")
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # fetched from elsewhere
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+
+
+def answers(root: Path) -> None:
+    """Take the picture of the report that ``make answers`` has written, down to what it costs."""
+    with browser() as page:
+        page.open(root / "demo-output" / "answers.html", width=1000)
+        height = page.run("return document.querySelector('#access').offsetTop")
+        page.picture(root / "docs" / "answers.png", width=1000, height=height)
+
+
+if __name__ == "__main__":
+    answers(Path(__file__).parent.parent)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+NUMBER = (int, float, Decimal)
+
 MOST = 12
 """How many bars from top to bottom a chart has at most. Its table has all."""
 
@@ -281,6 +283,14 @@ class Part(NamedTuple):
     rows: list[list[Any]]
     chart: Markup | None = None
     text: str = ""
+
+    @property
+    def numbers(self) -> list[bool]:
+        """Whether each column holds numbers."""
+        return [
+            any(isinstance(each, NUMBER) for each in column)
+            for column in zip(*self.rows, strict=True)
+        ]
 
 
 class Section(NamedTuple):
