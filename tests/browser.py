@@ -48,6 +48,8 @@ class Browser:
         """Open a file in a window of a width, for a reader who prefers a colour scheme."""
         self._command("Emulation.setEmulatedMedia", features=[_feature(scheme)])
         self._resize(width, 900)
+        self.console()
+        self.requests()
         self._driver.get(page.as_uri())
 
     def run(self, script: str) -> Any:
@@ -55,11 +57,11 @@ class Browser:
         return self._driver.execute_script(script)
 
     def console(self) -> list[str]:
-        """Return what the console shows since the last call."""
+        """Return what the console shows since the page was opened."""
         return [each["message"] for each in self._log("browser")]
 
     def requests(self) -> list[str]:
-        """Return the URL of each request since the last call."""
+        """Return the URL of each request since the page was opened."""
         messages = [json.loads(each["message"])["message"] for each in self._log("performance")]
         return [
             each["params"]["request"]["url"]

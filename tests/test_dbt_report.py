@@ -1,4 +1,4 @@
-"""The report of ``examples/dbt`` in a real browser, compared with the marts that it is made from."""
+"""The report of ``examples/dbt``, opened in a real browser and compared with the marts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from collections import Counter
 from datetime import timedelta
-from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +107,8 @@ def run_report(answers: Path, page: Path, salt: str) -> subprocess.CompletedProc
 
 def changed(project: Project, folder: Path, *statements: str) -> Path:
     """The answers after some statements."""
-    path = shutil.copy(project.folder / "compose.duckdb", folder / "changed.duckdb")
+    path = folder / "changed.duckdb"
+    shutil.copy(project.folder / "compose.duckdb", path)
     with duckdb.connect(str(path)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -249,12 +249,13 @@ def test_every_title_states_the_finding(project: Project, page: Path, chromium: 
         for row in project.mart("deployment_timeline")
         if f"{row['happened_at']}" >= "2018-05-03"
     ]
+    names = Counter(row["deployment_name"] for row in entries)
+    (busiest,) = (f"({n}) on {name}" for name, n in names.most_common(1))
     assert titles == [
         "1 of 20 deployments misses scheduled backups",
         f"{rate:,.2f} per month at the present rate, 44% of it for CC-2040",
         f"{len(people)} people can reach deployments, and 3 whitelists let in too many addresses",
-        f"{len(entries)} entries in the timeline of the last 30 days,"
-        " the most (19) on queue-elastic-search-12",
+        f"{len(entries)} entries in the timeline of the last 30 days, the most {busiest}",
     ]
     assert chromium.run(script.format("nav a")) == titles
 
@@ -290,3 +291,204 @@ def test_every_chart_shows_its_table(page: Path, chromium: Browser) -> None:
 
 def _firsts(rows: list[list[str]]) -> set[str]:
     return {row[0] for row in rows}
+
+
+# How it is shown.
+
+CONTRASTS = """
+const style = getComputedStyle(document.documentElement);
+const light = name => {
+    const hex = style.getPropertyValue(name).trim().replace(/^#(.)(.)(.)$/, "#$1$1$2$2$3$3");
+    const parts = [1, 3, 5].map(place => parseInt(hex.slice(place, place + 2), 16) / 255)
+        .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+};
+const contrast = (one, other) => {
+    const [dark, bright] = [light(one), light(other)].sort((a, b) => a - b);
+    return (bright + 0.05) / (dark + 0.05);
+};
+return Object.fromEntries(["ink", "soft", "bad", "c0", "c1", "c2", "c3", "c4", "c5"].map(
+    name => [name, Math.min(contrast(`--${name}`, "--paper"), contrast(`--${name}`, "--shade"))]
+));
+"""
+
+LAYOUT = """
+const clipped = [...document.querySelectorAll("svg text")].filter(text => {
+    const box = text.getBoundingClientRect();
+    return box.width > 0 && (box.left < 0 || box.right > innerWidth);
+});
+return {
+    width: document.documentElement.scrollWidth,
+    clipped: clipped.map(text => text.textContent),
+    smallest: Math.min(...[...document.querySelectorAll("svg text")].map(
+        text => text.getBoundingClientRect().height
+    ).filter(height => height > 0)),
+    background: getComputedStyle(document.body).backgroundColor,
+    lines: new Set(
+        [...document.querySelectorAll(".parts > :first-child, .parts > :nth-child(2)")].map(
+            part => part.getBoundingClientRect().top
+        )
+    ).size,
+};
+"""
+
+
+@pytest.mark.parametrize(
+    ("width", "rows"), [(390, 8), (1200, 4)], ids=["on a phone", "on a laptop"]
+)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read(page: Path, chromium: Browser, width: int, rows: int, scheme: str) -> None:
+    chromium.open(page, width=width, scheme=scheme)
+    assert chromium.console() == []
+    assert chromium.requests() == [page.as_uri()]
+    layout = chromium.run(LAYOUT)
+    assert layout["width"] == width
+    assert layout["clipped"] == []
+    assert layout["smallest"] > 11
+    assert layout["lines"] == rows
+    assert (layout["background"] == "rgb(255, 255, 255)") == (scheme == "light")
+    for name, contrast in chromium.run(CONTRASTS).items():
+        assert contrast > (4.5 if name in {"ink", "soft"} else 3), name
+
+
+def test_it_can_be_read_without_seeing_it(page: Path, chromium: Browser) -> None:
+    chromium.open(page)
+    assert chromium.run("return document.documentElement.lang") == "en"
+    assert chromium.run("return document.title") == "Compose account, 2018-06-01 12:00 UTC"
+    levels = chromium.run(
+        "return [...document.querySelectorAll('h1, h2, h3, h4')].map(each => +each.tagName[1])"
+    )
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    unnamed = "return document.querySelectorAll('svg').length"
+    assert chromium.run(unnamed) == len(chromium.run(CHARTS)) == 6
+    assert all(len(chart["text"]) > 100 for chart in chromium.run(CHARTS).values())
+    assert chromium.run("return document.querySelectorAll('th:not([scope])').length") == 0
+    assert chromium.run("return document.querySelectorAll('details table').length") == 6
+
+
+# What it is made from.
+
+HOSTILE = (
+    "<script>document.title = 1</script><img src=x onerror='document.title = 2'>&amp;\"$1{{ 7 }}"
+)
+
+
+def test_text_is_not_markup(project: Project, tmp_path: Path, chromium: Browser) -> None:
+    hostile = "'" + HOSTILE.replace("'", "''") + "' || "
+    tables = dict.fromkeys(MARTS, "answers") | {"int_deployments_ever": "answers_staging"}
+    statements = [
+        f"UPDATE {schema}.{table} SET {column} = {hostile}{column}"  # noqa: S608
+        for table, schema in tables.items()
+        for column in _text_columns(project, table)
+    ]
+    page = write_report(changed(project, tmp_path, *statements))
+    chromium.open(page)
+    assert chromium.console() == []
+    assert chromium.requests() == [page.as_uri()]
+    assert chromium.run("return document.title") == "Compose account, 2018-06-01 12:00 UTC"
+    assert chromium.run("return document.querySelectorAll('script, img').length") == 0
+    assert chromium.run("return document.documentElement.scrollWidth") == 1200
+    tables = chromium.run(TABLES)
+    assert tables[OVERDUE][1][:2] == [
+        f"{HOSTILE}catalogue-scylla-19",
+        f"{HOSTILE}daily, weekly, monthly",
+    ]
+    assert tables[COSTS][0][1] == f"{HOSTILE}CC-2040"
+    assert tables[RATES][1][:2] == [f"{HOSTILE}orders-postgresql-0", f"{HOSTILE}CC-2040"]
+    assert tables[PEOPLE][1] == [f"{HOSTILE}Ada Byron", "0", "0", "0", "19", "19", "0", "1"]
+    assert tables[OPEN][1][1:] == [f"{HOSTILE}wide", f"{HOSTILE}0.0.0.0/0"]
+    assert tables[LATEST][2][3:] == [f"{HOSTILE}complete", f"{HOSTILE}Ada Byron"]
+    charts = chromium.run(CHARTS)
+    assert f"{HOSTILE}orders-postgresql-0: 885.69" in charts[RATES]["text"]
+    for title in (BACKUP_AGES, COSTS, RATES, PEOPLE, BUSIEST):
+        assert any(each.startswith("<script>") for each in charts[title]["letters"]), title
+
+
+def _text_columns(project: Project, table: str) -> list[str]:
+    """The columns of a table that hold text of people or of the API."""
+    columns = project.query(
+        "SELECT column_name FROM information_schema.columns"  # noqa: S608
+        f" WHERE table_name = '{table}' AND data_type = 'VARCHAR'"
+    )
+    names = [row["column_name"] for row in columns]
+    return [name for name in names if not name.endswith("_id") and name != "what"]
+
+
+def test_an_empty_account_has_an_empty_report(
+    project: Project, tmp_path: Path, chromium: Browser
+) -> None:
+    page = write_report(
+        changed(project, tmp_path, *(f"DELETE FROM answers.{mart}" for mart in MARTS))  # noqa: S608
+    )
+    chromium.open(page)
+    assert chromium.console() == []
+    titles = "return [...document.querySelectorAll('h2')].map(title => title.textContent)"
+    assert chromium.run(titles) == [
+        "0 of 0 deployments miss scheduled backups",
+        "0.00 per month at the present rate",
+        "0 people can reach deployments, and 0 whitelists let in too many addresses",
+        "0 entries in the timeline of the last 30 days",
+    ]
+    assert list(chromium.run(TABLES)) == [DAYS]
+    assert "NaN" not in page.read_text()
+
+
+def test_equal_names_and_unknown_ids_keep_apart(
+    project: Project, tmp_path: Path, chromium: Browser
+) -> None:
+    page = write_report(
+        changed(
+            project,
+            tmp_path,
+            "UPDATE answers_staging.int_deployments_ever SET deployment_name = 'same'"
+            " WHERE deployment_name LIKE 'orders-%'",
+            "UPDATE answers.access_review SET user_name = 'Same Name'"
+            " WHERE user_name IN ('Ada Byron', 'Jim Gray')",
+            "UPDATE answers.monthly_cost SET deployment_id = NULL"
+            " WHERE deployment_name = 'queue-rabbitmq-4'",
+        )
+    )
+    ids = project.query(
+        "SELECT right(deployment_id, 6) AS id FROM answers.backup_freshness"
+        " WHERE deployment_name LIKE 'orders-%'"
+    )
+    chromium.open(page)
+    tables = chromium.run(TABLES)
+    same = {f"same {row['id']}" for row in ids}
+    assert len(same) == 3
+    assert same <= {row[0] for row in tables[BACKUP_AGES]}
+    users = {row[0]: row[4] for row in tables[PEOPLE] if row[0].startswith("Same Name ")}
+    assert sorted(users.values()) == ["19", "6"]
+    assert ["no deployment", "CC-1001", "867.23"] in tables[RATES]
+
+
+# Privacy.
+
+
+def test_with_a_salt_it_holds_nothing_personal(
+    tmp_path: Path, project: Project, chromium: Browser
+) -> None:
+    salted = on_duckdb(tmp_path)
+    salted.salt = "a salt"
+    salted.build(LOADS[0])
+    page = write_report(tmp_path / "compose.duckdb", salted.salt)
+    text = page.read_text()
+    personal = personal_values(LOADS[0].account)
+    assert [each for each in personal if re.search(rf"\b{re.escape(each)}\b", text)] == []
+    assert "@" not in text.partition("<body>")[2]
+    chromium.open(page)
+    users = {row["user_id"] for row in salted.mart("access_review")}
+    title = next(each for each in chromium.run(TABLES) if each.startswith("Deployments that"))
+    shown = {row[0] for row in chromium.run(TABLES)[title][1:]}
+    assert shown == {f"user {user[-8:]}" for user in users}
+
+    page = tmp_path / "refused.html"
+    process = run_report(project.folder / "compose.duckdb", page, salted.salt)
+    assert process.returncode == 1
+    assert process.stderr == (
+        "cannot write the report: COMPOSE_HASH_SALT is set, but the answers hold names;"
+        " run dbt build with it first\n"
+    )
+    assert not page.exists()
