@@ -45,7 +45,7 @@ demo:
 answers: demo .venvs/dbt/.ready
 	@$(DBT) build $(SANDBOX_NOW)
 	@$(DBT) show $(SANDBOX_NOW) --limit 20 --inline "select deployment_name, newest_backup_at, age_hours, missing_types from {{ ref('backup_freshness') }} order by newest_backup_at nulls first"
-	@.venvs/dbt/$(SCRIPTS)/python examples/dbt/report.py demo-output/compose.duckdb demo-output/answers.html
+	@COMPOSE_ANSWERS=demo-output/compose.duckdb .venvs/dbt/$(SCRIPTS)/python examples/dbt/report.py demo-output/answers.html
 	@echo "all answers are in demo-output/compose.duckdb, a report of them in demo-output/answers.html"
 
 test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready

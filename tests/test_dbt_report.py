@@ -94,10 +94,10 @@ def write_report(answers: Path, salt: str = "") -> Path:
     return page
 
 
-def run_report(answers: Path, page: Path, salt: str) -> subprocess.CompletedProcess[str]:
+def run_report(answers: Path, page: Path, salt: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [ENVIRONMENTS / "dbt" / "bin" / "python", PROJECT / "report.py", answers, page],
-        env={**os.environ, "COMPOSE_HASH_SALT": salt},
+        [ENVIRONMENTS / "dbt" / "bin" / "python", PROJECT / "report.py", page],
+        env={**os.environ, "COMPOSE_ANSWERS": str(answers), "COMPOSE_HASH_SALT": salt},
         capture_output=True,
         text=True,
         check=False,
@@ -462,6 +462,16 @@ def test_equal_names_and_unknown_ids_keep_apart(
     users = {row[0]: row[4] for row in tables[PEOPLE] if row[0].startswith("Same Name ")}
     assert sorted(users.values()) == ["19", "6"]
     assert ["no deployment", "CC-1001", "867.23"] in tables[RATES]
+
+
+def test_without_answers_there_is_no_report(tmp_path: Path) -> None:
+    page = tmp_path / "answers.html"
+    process = run_report(tmp_path / "missing.duckdb", page)
+    assert process.returncode == 1
+    assert re.fullmatch(
+        r"cannot write the report: .*missing\.duckdb.*; run dbt build first\n", process.stderr
+    )
+    assert not page.exists()
 
 
 # Privacy.

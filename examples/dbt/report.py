@@ -1,6 +1,7 @@
 """Write a report of the answers: one HTML file that needs no server, no script and no network.
 
-Usage: ``python report.py compose.duckdb answers.html``, after ``dbt build`` on DuckDB.
+Usage: ``python report.py answers.html``, after ``dbt build`` on DuckDB. As for dbt, COMPOSE_ANSWERS
+names the DuckDB file, and COMPOSE_HASH_SALT tells that personal columns are hashed.
 """
 
 from __future__ import annotations
@@ -509,10 +510,13 @@ def report(path: str) -> str:
 def main() -> None:
     """Write the report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("answers", help="the DuckDB file that dbt has built")
     parser.add_argument("report", help="the HTML file to write", type=Path)
-    arguments = parser.parse_args()
-    arguments.report.write_text(report(arguments.answers), encoding="utf-8")
+    path = parser.parse_args().report
+    try:
+        text = report(os.environ.get("COMPOSE_ANSWERS", "compose.duckdb"))
+    except duckdb.Error as error:
+        sys.exit(f"cannot write the report: {error}; run dbt build first")
+    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
