@@ -1,5 +1,5 @@
 # make demo   the tap against a local Compose API into JSONL files
-# make answers  the demo's files turned into answers with dbt and DuckDB, in demo-output/compose.duckdb
+# make answers  the demo's files turned into answers with dbt and DuckDB, and a report of them
 # make test   lint, types and tests
 # make test-all  those, and the tests that take minutes
 # make bench  the tap beside others and beside the floor; takes half an hour
@@ -45,7 +45,8 @@ demo:
 answers: demo .venvs/dbt/.ready
 	@$(DBT) build $(SANDBOX_NOW)
 	@$(DBT) show $(SANDBOX_NOW) --limit 20 --inline "select deployment_name, newest_backup_at, age_hours, missing_types from {{ ref('backup_freshness') }} order by newest_backup_at nulls first"
-	@echo "all answers are in demo-output/compose.duckdb"
+	@COMPOSE_ANSWERS=demo-output/compose.duckdb .venvs/dbt/$(SCRIPTS)/python examples/dbt/report.py demo-output/answers.html
+	@echo "all answers are in demo-output/compose.duckdb, a report of them in demo-output/answers.html"
 
 test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/ruff check .

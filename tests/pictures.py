@@ -1,4 +1,8 @@
-"""Draw the pictures of README: the progress of a run, and the output of the demo."""
+"""Draw the pictures of README: the progress of a run, the output of the demo, the report.
+
+``make docs`` draws the first two from recorded figures. ``python -m tests.pictures`` records the
+progress again, and after ``make answers`` takes docs/answers.png in Chromium.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ from tap_compose.progress import Progress, ProgressSnapshot, drawing
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.tap import TapCompose
+from tests.browser import browser
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -99,5 +104,14 @@ def _picture(title: str, content: RenderableType) -> str:
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
+def answers(root: Path) -> None:
+    """Take the picture of the report that ``make answers`` has written, down to what it costs."""
+    with browser() as page:
+        page.open(root / "demo-output" / "answers.html", width=1000)
+        height = page.run("return document.querySelector('#access').offsetTop")
+        page.picture(root / "docs" / "answers.png", width=1000, height=height)
+
+
 if __name__ == "__main__":
     record()
+    answers(Path(__file__).parent.parent)

@@ -365,7 +365,7 @@ def _all_values(project: Project) -> set[str]:
     }
 
 
-def _personal_values(account: Account) -> set[str]:
+def personal_values(account: Account) -> set[str]:
     rows = expected_rows(account)
     found = {
         row[name]
@@ -393,7 +393,7 @@ def test_a_salt_hashes_all_that_is_personal(
 
     project.build(load)
     text = "\n".join(_all_values(project))
-    personal = _personal_values(load.account)
+    personal = personal_values(load.account)
     assert len(personal) > 100
     assert {value for value in personal if value in text.split("\n")} == set()
     assert not any(name in text for name in ("Ada Byron", "@northwind.example", "198.51.100."))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 EXAMPLE = ROOT / "examples" / "dbt"
 BEHIND_THE_SANDBOX = [str(SANDBOX), "run", "--deployments=3", "--events=300", "--recipes=4", "--"]
 WRITTEN = shutil.ignore_patterns(
-    "__pycache__", ".meltano", "logs", "output", "target", "*.duckdb", ".user.yml"
+    "__pycache__", ".meltano", "logs", "output", "target", "*.duckdb", "answers.html", ".user.yml"
 )
 
 
@@ -66,6 +66,7 @@ def test_a_job_loads_files_and_builds_answers(project: Project) -> None:
         for mart in set(MARTS) - {"open_access"}:  # three deployments, none of them open
             assert connection.sql(f"SELECT * FROM answers.{mart}").fetchall()  # noqa: S608
     assert len(list(project.folder.glob("output/deployments-*.jsonl"))) == 2
+    assert "of 3 deployments" in (project.folder / "answers.html").read_text()
 
 
 def test_a_job_loads_postgresql_and_builds_answers(project: Project, database: str) -> None:

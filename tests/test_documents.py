@@ -183,11 +183,11 @@ def test_no_tracked_file_names_a_package_index() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    hosts = re.compile("py" + r"pi\.org|python" + r"hosted\.org|--(extra-)?index-" + "url")
+    hosts = re.compile(b"py" + rb"pi\.org|python" + rb"hosted\.org|--(extra-)?index-" + b"url")
     for name in tracked:
         path = ROOT / name
         if path.exists():
-            assert not hosts.search(path.read_text()), name
+            assert not hosts.search(path.read_bytes()), name
     assert tracked or not Path(ROOT / ".git").exists()
 
 
