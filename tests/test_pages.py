@@ -1,6 +1,8 @@
 """Every command of README and the other pages runs as printed, and prints what the page shows.
 
-docs/install.md, where each section stands for itself, has tests/test_install.py.
+docs/install.md, where each section stands for itself, has tests/test_install.py. The commands of
+examples/dbt/README.md, which need its environment, are run by tests/test_dbt_meltano.py and
+tests/test_dbt.py.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-PAGES = [each for each in pages.all_pages() if each != "docs/install.md"]
+PAGES = sorted({*pages.all_pages()} - {"docs/install.md", "examples/dbt/README.md"})
 UV = [TOOLS / name for name in ("uv", "uvx")]
 PREPARED = [
     *(TOOLS / name for name in ("tap-compose", "compose-sandbox")),
