@@ -145,7 +145,7 @@ def _columns(entry: Any) -> Iterator[tuple[str, str, str]]:
             continue
         alias = f"{thing}_{name}" if name in {"id", "name"} else name
         expression = name
-        if what.endswith(("ersonal.", "The user's id.")):
+        if what.endswith(("ersonal.", "User id.")):
             macro = "dropped" if "object" in schema["type"] else "hashed"
             expression = f"{{{{ {macro}('{name}') }}}}"
         yield name, alias, expression

@@ -268,7 +268,8 @@ def test_a_run_that_fails(project: Project, small: Sandbox) -> None:
     hasty = project.with_environment(TAP_COMPOSE_MAX_RETRIES="0")
     stderr = hasty.meltano(*run, before=struck, status=1).stderr
     assert "Extractor failed" in stderr
-    line = next(line for line in stderr.splitlines() if f" rows from {len(STREAMS)} streams, " in line)
+    verdict = f" rows from {len(STREAMS)} streams, "
+    line = next(line for line in stderr.splitlines() if verdict in line)
     assert "[error" in line
     assert "incomplete with " in line
     whole = sync(config_for(small))

@@ -1,5 +1,5 @@
 -- make docs writes this file.
 select
-    id as user_id,
+    {{ hashed('id') }} as user_id,
     {{ hashed('name') }} as user_name
 from {{ source('compose', 'user') }}
