@@ -38,7 +38,8 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     lock = (ROOT / "locks" / "dev.txt").read_text()
     versions = folder / "versions.txt"
-    versions.write_text("\n".join(re.findall(r"^\S+==[^\\\n]+", lock, re.MULTILINE)))
+    locked = re.findall(r"^([\w.-]+)(?:\[.*?\])?(==[^\\\n]+)", lock, re.MULTILINE)  # without extras
+    versions.write_text("\n".join(name + version for name, version in locked))
     venv.create(folder / "venv", with_pip=True)
     (wheel,) = built.glob("*.whl")
     commands = folder / "venv" / "bin"
