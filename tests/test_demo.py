@@ -19,9 +19,10 @@ TARGET = ROOT / ".venvs" / "target-jsonl" / "bin" / "target-jsonl"
 
 
 def _locked(name: str) -> set[str]:
-    """The packages of a lock, each with its version and its condition."""
+    """The packages of a lock, each with its version and its condition, without extras."""
     text = (ROOT / "locks" / f"{name}.txt").read_text()
-    return set(re.findall(r"^([a-z0-9._-]+==[^\\\n]+)", text, re.MULTILINE))
+    found = re.findall(r"^([a-z0-9._-]+)(?:\[.*?\])?(==[^\\\n]+)", text, re.MULTILINE)
+    return {package + version for package, version in found}
 
 
 def test_it_shows_every_stream(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 from tap_compose.api.bodies import LARGEST_BODY
 from tap_compose.api.transport import (
@@ -415,6 +416,10 @@ def test_what_is_no_proxy(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_socks_proxy_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> None:  # as requests has it where PySocks is missing
+        raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
+
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", missing)
     _proxied(monkeypatch, "socks5h://user:password@proxy.example:1080")
     problem = _problem()
     assert isinstance(problem, SetupError)
