@@ -496,7 +496,7 @@ class RequestScheduler:
         # Not under the lock: logging may block.
         if is_for_rate:
             logger.debug("GET %s: %s; sent again at the rate of the API", pending.path, outcome)
-            wait = -1.0 if pending.refusals == 1 else 0.0  # once, it goes before all others
+            wait = _FIRST if pending.refusals == 1 else 0.0  # only once before all others
         else:
             tries = pending.tries_that_count
             wait = self._retries.wait_before_retry(pending.path, tries, outcome)

@@ -91,6 +91,7 @@ class Paginator:
 
     def __init__(self, start: str, end: str, habits: ServerHabits) -> None:
         self._older_than = moved(end, _TICK)
+        self._latest_possible = moved(self._older_than, TOLERANCE)
         self._newer_than = self._last_wanted = ""
         self._requested_from = self._known_from = ""
         self.habits = habits
@@ -110,11 +111,6 @@ class Paginator:
     def is_checking(self) -> bool:
         """Whether the next page only makes sure that the one before it was the last."""
         return self._step is not _Step.NEXT
-
-    @property
-    def latest_unseen(self) -> str | None:
-        """The latest time that an event may have which was not returned yet."""
-        return self.lowest and moved(self.lowest, TOLERANCE)
 
     def raise_start(self, start: str) -> None:
         """Read less far back.
@@ -158,7 +154,7 @@ class Paginator:
         ids = [row["id"] for _, row in page.events]
         unseen = self._unseen(page, ids)
         latest = max(times, default="")
-        if latest > moved(self._older_than, TOLERANCE):
+        if latest > self._latest_possible:
             raise UnreadableBodyError(f"an event of {latest}, later than was requested")
         if self._step is _Step.REPEAT and page.entries and self._cursor not in ids:
             raise UnreadableBodyError("a page without an event that an earlier response held")
@@ -216,7 +212,9 @@ class Paginator:
         return _Step.NEXT if _Step.NEXT not in self._done else None
 
     def _latest_to_check(self) -> str:
-        return min(self.latest_unseen or self._older_than, self._older_than)
+        if self.lowest is None:
+            return self._older_than
+        return min(moved(self.lowest, TOLERANCE), self._older_than)
 
     def _note_length(self, page: Page, *, has_unseen: bool) -> None:
         habits = self.habits

@@ -9,7 +9,7 @@ cut again if it holds too much. The oldest one comes first, since only that can 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tap_compose.streams.audit_pages import Page
 
 _TICK = timedelta(milliseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _TIME = itemgetter(0)
 
 

@@ -85,10 +85,11 @@ class Bookmark:
         Returns:
             Whether the state has changed.
         """
-        if self.time is None:
+        time = self.time
+        if time is None:
             return False
         before = self._state.get("unfinished")
-        self._state["unfinished"] = {"bookmark": self.time, "read_until": read_until}
+        self._state["unfinished"] = {"bookmark": time, "read_until": read_until}
         return bool(before != self._state["unfinished"])
 
     def finish(self) -> None:
@@ -101,12 +102,13 @@ class Bookmark:
         Args:
             lookback_seconds: How far before the bookmark, unless the run before was unfinished.
         """
-        if self.time is None:
+        time = self.time
+        if time is None:
             return None
         unfinished = self._state.get("unfinished")
-        if unfinished is not None and canonical_time(unfinished["bookmark"]) == self.time:
+        if unfinished is not None and canonical_time(unfinished["bookmark"]) == time:
             return canonical_time(unfinished["read_until"])
-        return moved(self.time, -timedelta(seconds=lookback_seconds))
+        return moved(time, -timedelta(seconds=lookback_seconds))
 
 
 class DeploymentBookmarks:
