@@ -28,7 +28,7 @@ PEER = ROOT / ".venvs/benchmarks/bin/python"
 
 @contextmanager
 def served(case: Case) -> Iterator[tuple[dict[str, str], list[str]]]:
-    """Run the sandbox beside the contenders; gives environment and deployment ids."""
+    """Run the sandbox for the contenders; gives environment and deployment ids."""
     arguments = {
         "deployments": case.deployments,
         "events": case.events,
@@ -154,9 +154,9 @@ def main() -> None:
         parser.error(f"no such section: choose from {', '.join(known)}")
     packages = ("singer-sdk", "requests", "msgspec", "starlette", "uvicorn")
     parts = [
-        "# Benchmarks\n\nWritten by `make bench`: whole processes, start-up included, output to a "
-        "file. In the sections with several contenders they run one after the other, with 16 "
-        "requests at most in flight, on a sandbox in a process of its own. The other sections run "
+        "# Benchmarks\n\nWritten by `make bench`: complete processes, start-up included, output to "
+        "a file. In the sections with several contenders they run one after the other, with 16 "
+        "requests at most in flight, on a sandbox in a separate process. The other sections run "
         "the tap alone, on the API of `benchmarks/api.py`, which shares no code with the tap.\n\n"
         f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, "

@@ -1,4 +1,4 @@
-"""The sandbox for a benchmark, in a process of its own: flat recipes, nothing to skip."""
+"""The sandbox for a benchmark, in a separate process: flat recipes, nothing to skip."""
 
 from __future__ import annotations
 

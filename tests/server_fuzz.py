@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -23,7 +22,7 @@ from hypothesis import strategies as st
 from tap_compose.api.bodies import LARGEST_BODY
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
-from tests.tap_runs import Output, catalog_of, config_for, sync
+from tests.tap_runs import Output, catalog_of, config_for, peak_mib, sync
 from tests.wire_server import Asked, bomb, kept, wire_server
 
 if TYPE_CHECKING:
@@ -315,9 +314,7 @@ def _peak_mib() -> float:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
     else:  # getrusage counts what the process has taken that started this one
-        status = Path("/proc/self/status").read_text()
-        (line,) = (each for each in status.splitlines() if each.startswith("VmHWM"))
-        peak = int(line.split()[1]) / 1024
+        peak = peak_mib()
     return peak
 
 

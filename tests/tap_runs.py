@@ -8,10 +8,11 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from tap_compose.run import Run
 from tap_compose.tap import TapCompose
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from tap_compose.api.transport import Transport
     from tap_compose.sandbox.server import Sandbox
@@ -130,6 +131,33 @@ def command(
         timeout=timeout,
     )
     return Output(process.stdout, process.returncode, stderr=process.stderr.decode())
+
+
+@contextmanager
+def piped(folder: Path, config: dict[str, Any], *streams: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the tap on some streams as a command whose messages are read while it runs.
+
+    Args:
+        folder: Takes its config, catalog and log.
+        config: Its config.
+        streams: The streams that its catalog selects.
+    """
+    (folder / "config").write_text(json.dumps(config))
+    (folder / "catalog").write_text(json.dumps(catalog_of(*streams)))
+    arguments = ["--config", str(folder / "config"), "--catalog", str(folder / "catalog")]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "tap_compose", *arguments], stdout=subprocess.PIPE, stderr=log
+        ) as tap,
+    ):
+        yield tap
+
+
+def peak_mib(process: int | str = "self") -> float:
+    """Return the most memory that a process has taken, by Linux's /proc."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def named_pipe(path: Path) -> Path:

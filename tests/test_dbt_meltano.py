@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 
 import duckdb
@@ -15,7 +14,7 @@ import yaml
 from tests.documents import ROOT
 from tests.tap_runs import sqlalchemy_url
 from tests.test_dbt import MARTS
-from tests.test_meltano import MELTANO, OURS, SANDBOX, Project
+from tests.test_meltano import MELTANO, SANDBOX, Project, install
 
 pytestmark = pytest.mark.slow
 
@@ -35,21 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "tap_compose", folder / "tap_compose", ignore=WRITTEN)
     shutil.copytree(EXAMPLE, folder / "examples" / "dbt", ignore=WRITTEN)
-    clean = {
-        name: text for name, text in os.environ.items() if not name.startswith((*OURS, "DBT_"))
-    }
-    project = Project(
-        folder / "examples" / "dbt",
-        {
-            **clean,
-            "NO_COLOR": "1",
-            "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
-            "MELTANO_HUB_URL": "http://127.0.0.1:9",  # nothing may need the Hub
-        },
-    )
-    result = project.meltano("install")
-    assert "Installed 4/5 plugins" in result.stdout + result.stderr
-    return project
+    return install(folder / "examples" / "dbt", "DBT_")
 
 
 def test_meltano_yml_fits_the_schema_that_meltano_ships() -> None:

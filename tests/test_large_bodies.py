@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,11 +17,12 @@ from tap_compose.api.client import Client, Request
 from tap_compose.api.errors import ApiError, TransientError
 from tap_compose.api.scheduler import PendingRequest, RequestScheduler, Tuning
 from tap_compose.api.transport import RequestsTransport
-from tests.tap_runs import catalog_of
+from tests.tap_runs import peak_mib, piped
 from tests.wire_server import kept, wire_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.wire_server import Asked
 
@@ -209,33 +208,22 @@ _RECIPES = kept(
 @pytest.mark.parametrize("max_concurrency", [8, 16, 64])
 def test_memory_with_large_bodies(max_concurrency: int, pause: float, tmp_path: Path) -> None:
     """Also with a target that does not read for some seconds."""
-    (tmp_path / "catalog").write_text(json.dumps(catalog_of("deployment_recipes")))
     with wire_server(_respond) as server:
         config = {
             "api_url": f"http://{server.address}",
             "api_token": "token",
             "max_concurrency": max_concurrency,
         }
-        (tmp_path / "config").write_text(json.dumps(config))
-        arguments = ["--config", str(tmp_path / "config"), "--catalog", str(tmp_path / "catalog")]
-        with (
-            (tmp_path / "log").open("wb") as log,
-            subprocess.Popen(
-                [sys.executable, "-m", "tap_compose", *arguments],
-                stdout=subprocess.PIPE,
-                stderr=log,
-            ) as tap,
-        ):
+        with piped(tmp_path, config, "deployment_recipes") as tap:
             assert tap.stdout is not None
-            records, peak = 0, 0
+            records, peak = 0, 0.0
             for line in tap.stdout:
                 records += line.startswith(b'{"type":"RECORD"')
                 if records == 1:
                     time.sleep(pause)
                 if records % 5000 == 0:
-                    status = Path(f"/proc/{tap.pid}/status").read_text()
-                    peak = int(status.partition("VmHWM:")[2].split()[0])
+                    peak = peak_mib(tap.pid)
     assert tap.returncode == 0
     assert records == 500_000
-    sys.stdout.write(f"peak: {peak / 1024:.0f} MiB\n")
-    assert peak < 140 * 1024
+    sys.stdout.write(f"peak: {peak:.0f} MiB\n")
+    assert peak < 140

@@ -78,6 +78,28 @@ class Project:
         return json.loads(self.meltano("state", "get", state_id).stdout)["singer_state"]
 
 
+def install(folder: Path, *ours: str) -> Project:
+    """Run ``meltano install`` in a project.
+
+    Args:
+        folder: The project.
+        ours: How further variables begin that the environment may not have.
+    """
+    clean = {name: text for name, text in os.environ.items() if not name.startswith((*OURS, *ours))}
+    project = Project(
+        folder,
+        {
+            **clean,
+            "NO_COLOR": "1",
+            "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
+            "MELTANO_HUB_URL": "http://127.0.0.1:9",  # nothing may need the Hub
+        },
+    )
+    result = project.meltano("install")
+    assert "Installed 4/5 plugins" in result.stdout + result.stderr
+    return project
+
+
 @pytest.fixture(scope="module")
 def small() -> Iterator[Sandbox]:
     with Sandbox(Size(deployments=3, events=300, recipes=4)) as running:
@@ -93,19 +115,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Project:
         shutil.copy(ROOT / name, folder)
     package = folder / "tap_compose"
     shutil.copytree(ROOT / "tap_compose", package, ignore=shutil.ignore_patterns("__pycache__"))
-    clean = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
-    project = Project(
-        folder,
-        {
-            **clean,
-            "NO_COLOR": "1",
-            "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
-            "MELTANO_HUB_URL": "http://127.0.0.1:9",  # nothing may need the Hub
-        },
-    )
-    result = project.meltano("install")
-    assert "Installed 4/5 plugins" in result.stdout + result.stderr
-    return project
+    return install(folder)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -13,30 +11,21 @@ import pytest
 
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
-from tests.tap_runs import catalog_of, config_for, sync
+from tests.tap_runs import config_for, peak_mib, piped, sync
 
 pytestmark = pytest.mark.slow
 
 
 def test_memory_does_not_grow_with_the_number_of_events(tmp_path: Path) -> None:
     peaks = []
-    with Sandbox(Size(deployments=0, events=1_000_000, recipes=0)) as sandbox:
-        (tmp_path / "config").write_text(json.dumps(config_for(sandbox, max_concurrency=16)))
-        (tmp_path / "catalog").write_text(json.dumps(catalog_of("audit_events")))
-        arguments = ["--config", str(tmp_path / "config"), "--catalog", str(tmp_path / "catalog")]
-        with (
-            (tmp_path / "log").open("wb") as log,
-            subprocess.Popen(
-                [sys.executable, "-m", "tap_compose", *arguments],
-                stdout=subprocess.PIPE,
-                stderr=log,
-            ) as tap,
-        ):
-            assert tap.stdout is not None
-            for number, _ in enumerate(tap.stdout):
-                if number % 100_000 == 99_999:
-                    text = Path(f"/proc/{tap.pid}/status").read_text()
-                    peaks.append(int(text.split("VmHWM:")[1].split()[0]) / 1024)
+    with (
+        Sandbox(Size(deployments=0, events=1_000_000, recipes=0)) as sandbox,
+        piped(tmp_path, config_for(sandbox, max_concurrency=16), "audit_events") as tap,
+    ):
+        assert tap.stdout is not None
+        for number, _ in enumerate(tap.stdout):
+            if number % 100_000 == 99_999:
+                peaks.append(peak_mib(tap.pid))
     assert tap.returncode == 0
     figures = ", ".join(f"{each:.0f}" for each in peaks)
     sys.stdout.write(f"peak MiB after each 100,000 events: {figures}\n")
