@@ -95,6 +95,29 @@ def test_run_says_when_there_is_no_such_command() -> None:
     assert process.stderr == "Error: no-such-command: No such file or directory\n"
 
 
+IN_FLIGHT = """
+import os, socket, time
+from urllib.parse import urlsplit
+url = urlsplit(os.environ["TAP_COMPOSE_API_URL"])
+for _ in range(8):
+    connection = socket.create_connection((url.hostname, url.port))
+    connection.sendall(b"GET /2016-07/user HTTP/1.1\\r\\nHost: sandbox\\r\\n\\r\\n")
+    connection.detach()  # stays open until the process ends
+time.sleep(0.5)
+exit(124)
+"""
+
+
+def test_run_ends_quietly_with_requests_in_flight() -> None:
+    process = subprocess.run(
+        [*SANDBOX, "run", "--latency", "30", "--", sys.executable, "-c", IN_FLIGHT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (124, "")
+
+
 def test_run_passes_a_termination_on() -> None:
     child = "import time; print('ready', flush=True); time.sleep(60)"
     with subprocess.Popen(

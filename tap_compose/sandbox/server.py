@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 import threading
 import time
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _LONGEST_START = 30.0
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's log is one; it also logs each request that a stop cancels."""
+    return not record.exc_info or record.exc_info[0] is not asyncio.CancelledError
+
+
+logging.getLogger("uvicorn.error").addFilter(_is_error)
 
 
 class Sandbox:
