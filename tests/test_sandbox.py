@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -17,6 +17,9 @@ from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.deployments import RESOURCES
 from tap_compose.sandbox.faults import KINDS
 from tap_compose.sandbox.server import Sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SANDBOX = [sys.executable, "-m", "tap_compose.sandbox"]
 SHOW = "import os; print(os.environ['TAP_COMPOSE_API_URL'], os.environ['TAP_COMPOSE_API_TOKEN'])"
@@ -93,6 +96,40 @@ def test_run_says_when_there_is_no_such_command() -> None:
     )
     assert process.returncode == 1
     assert process.stderr == "Error: no-such-command: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tap-compose", "--config", "account.json"],
+        ["timeout", "9", "bin/tap-compose", "--config=account.json", "--test"],
+        ["sh", "-c", "tap-compose --config 'account.json' | target-jsonl --config ENV"],
+        [sys.executable, "-m", "tap_compose", "--config", "account.json"],
+    ],
+)
+def test_run_refuses_a_tap_that_would_not_ask_the_sandbox(command: list[str]) -> None:
+    process = subprocess.run(
+        [*SANDBOX, "run", "--", *command], capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr == (
+        "Error: tap-compose --config account.json would not ask the sandbox: "
+        "only --config ENV reads its URL and token; use that\n"
+    )
+
+
+def test_run_takes_other_settings_of_the_tap_from_a_file(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"start_date": "2018-01-01"}')
+    tap = [sys.executable, "-m", "tap_compose", "--config", str(settings), "--config", "ENV"]
+    process = subprocess.run(
+        [*SANDBOX, "run", "--deployments=1", "--events=1", "--", *tap, "--test"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.endswith("the api_token works: 25 of 25 streams can be read\n")
 
 
 IN_FLIGHT = """

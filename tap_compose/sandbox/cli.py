@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,11 @@ except KeyboardInterrupt:  # the imports take most of a second
 
 _OF_MELTANO = {"MELTANO_RUN_STATE_ID_SUFFIX": "sandbox"}
 """Keeps states apart: a run over a real account must not start at the sandbox's bookmarks."""
+
+_TAP = re.compile(r"\btap[-_]compose(?:\.exe)?[\"']?\s+([^|;&]*)")
+"""A call of the tap in a command line, with its options."""
+
+_CONFIG = re.compile(r"--config[\s=][\"']?([^\s\"']+)")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -144,7 +150,9 @@ def run(command: tuple[str, ...], **options: Any) -> None:
     """Start a sandbox, run COMMAND, and exit with its status.
 
     The URL and the token are passed to COMMAND as TAP_COMPOSE_API_URL and TAP_COMPOSE_API_TOKEN.
+    Of tap-compose, only --config ENV reads them.
     """
+    _check_configs(" ".join(command))
     process: subprocess.Popen[bytes] | None = None
     is_terminated = False
 
@@ -168,6 +176,17 @@ def run(command: tuple[str, ...], **options: Any) -> None:
             process.terminate()
         status = process.wait()
     sys.exit(128 - status if status < 0 else status)
+
+
+def _check_configs(command: str) -> None:
+    """Refuse a command in which tap-compose would load the account in a config file."""
+    for options in _TAP.findall(command):
+        configs = _CONFIG.findall(options)
+        if configs and "ENV" not in configs:
+            raise click.ClickException(
+                f"tap-compose --config {configs[0]} would not ask the sandbox: "
+                "only --config ENV reads its URL and token; use that"
+            )
 
 
 @main.command(cls=_CommandWithFaults)
