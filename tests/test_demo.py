@@ -25,28 +25,24 @@ def _locked(name: str) -> set[str]:
     return {package + version for package, version in found}
 
 
-def test_it_shows_every_stream(tmp_path: Path) -> None:
-    output = tmp_path / "files"
-    process = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tap_compose.sandbox",
-            "demo",
-            "--target",
-            TARGET,
-            "--output",
-            output,
-        ],
+def _demo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tap_compose.sandbox", "demo", *arguments],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_it_shows_every_stream(tmp_path: Path) -> None:
+    output = tmp_path / "files"
+    process = _demo("--target", TARGET, "--output", output)
     assert process.returncode == 0, process.stdout + process.stderr
     assert re.fullmatch(
         rf"loading http://127\.0\.0\.1:\d+/2016-07 into {re.escape(str(output))}\n", process.stderr
     )
-    table = [line.split() for line in process.stdout.splitlines()]
+    lines = process.stdout.splitlines()
+    table = [line.split() for line in lines]
     rows = {line[0]: int(line[1]) for line in table[1 : 1 + len(STREAMS)]}
     assert len(rows) == len(STREAMS)
     assert all(rows.values())
@@ -55,6 +51,57 @@ def test_it_shows_every_stream(tmp_path: Path) -> None:
     picture = (ROOT / "docs" / "demo.svg").read_text()
     drawn = {tuple(line.split()[:2]) for line in pictures.text_of(picture)}
     assert {(name, str(count)) for name, count in rows.items()} <= drawn, "run make docs"
+
+
+SMALL = ("--deployments=1", "--events=1", "--recipes=1")
+
+
+def test_it_replaces_the_files_of_an_earlier_demo_and_no_others(tmp_path: Path) -> None:
+    output = tmp_path / "files"
+    first = _demo("--target", TARGET, "--output", output, "--deployments=2", "--events=7")
+    assert first.returncode == 0, first.stderr
+    files = {path.name for path in output.iterdir()}
+    (output / "notes.jsonl").write_text("mine")
+    second = _demo("--target", TARGET, "--output", output, *SMALL)
+    assert second.returncode == 0, second.stderr
+    assert (output / "notes.jsonl").read_text() == "mine"
+    events = (output / "audit_events.jsonl").read_text()
+    assert events.count("\n") == 1
+    assert not (output / "deployment_alerts.jsonl").exists()  # a single deployment is healthy
+    assert "deployment_alerts.jsonl" in files
+
+    third = _demo("--target", "no-such-target", "--output", output)
+    assert third.returncode == 1
+    assert (
+        third.stderr == "Error: --target no-such-target: no such command; "
+        "install target-jsonl or give its path\n"
+    )
+    assert (output / "audit_events.jsonl").read_text() == events
+
+
+def test_it_refuses_what_is_not_a_demo(tmp_path: Path) -> None:
+    folder = tmp_path / "account"
+    folder.mkdir()
+    file = folder / "state.json"
+    file.write_text("{}")
+    for output in (folder, file):
+        process = _demo("--target", TARGET, "--output", output, *SMALL)
+        assert (process.returncode, process.stdout) == (1, "")
+        assert process.stderr == (
+            f"Error: --output {output}: it is neither empty nor an earlier demo's; "
+            "name a new folder\n"
+        )
+    assert [*folder.iterdir()] == [file]
+    assert file.read_text() == "{}"
+
+
+def test_a_target_that_cannot_be_started_is_one_line(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"\0")
+    target.chmod(0o700)
+    process = _demo("--target", target, "--output", tmp_path / "files", *SMALL)
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[1:] == [f"Error: {target}: Exec format error"]
 
 
 def test_on_a_terminal_it_shows_progress_and_the_summary_of_the_tap(tmp_path: Path) -> None:

@@ -193,12 +193,20 @@ def _check_configs(command: str) -> None:
 @_sizes
 @click.option("--target", required=True, help="Path of target-jsonl.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("demo-output"),
+    show_default=True,
+    help="A new or empty folder, or that of an earlier demo, whose files are replaced.",
 )
 def demo(target: str, output: Path, **options: Any) -> None:
     """Load the account into JSONL files and show how many rows each has."""
     with _sandbox(**options) as sandbox:
-        sys.exit(run_demo({**os.environ, **_environment(sandbox)}, target, output))
+        environment = {**os.environ, **_environment(sandbox)}
+        try:
+            sys.exit(run_demo(environment, target, output))
+        except OSError as error:
+            raise click.ClickException(f"{error.filename or output}: {error.strerror}") from None
 
 
 def _environment(sandbox: Sandbox) -> dict[str, str]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_MARK = "compose-sandbox-demo.json"
+"""The target's config; a folder that has it is an earlier demo's."""
+
+
 def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
     """Run the tap into target-jsonl and print how many rows were loaded.
 
@@ -26,15 +30,29 @@ def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
     Args:
         environment: The environment of both, with the URL and the token.
         target: The command of target-jsonl.
-        output: The folder for the files; emptied first.
+        output: The folder for the files. Those of an earlier demo are replaced, others stay.
 
     Returns:
         The exit status: 0 if both succeeded.
+
+    Raises:
+        click.ClickException: If there is no such target, or the folder holds something else.
     """
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-    config = output / "target-config.json"
+    command = shutil.which(target)
+    if command is None:
+        raise click.ClickException(
+            f"--target {target}: no such command; install target-jsonl or give its path"
+        )
+    if output.exists() and not _is_free(output):
+        raise click.ClickException(
+            f"--output {output}: it is neither empty nor an earlier demo's; name a new folder"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    config = output / _MARK
     config.write_text(json.dumps({"destination_path": str(output), "do_timestamp_file": False}))
+    files = {name: output / f"{name}.jsonl" for name in sorted(vars(s)["name"] for s in STREAMS)}
+    for path in files.values():
+        path.unlink(missing_ok=True)
     log_path = output / "tap.log"
     is_watched = sys.stderr.isatty()
     click.echo(f"loading {environment['TAP_COMPOSE_API_URL']} into {output}", err=True)
@@ -45,23 +63,38 @@ def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
             stdout=subprocess.PIPE,
             stderr=None if is_watched else log,
         )
-        loading = subprocess.run(  # noqa: S603
-            [target, "--config", str(config)],
-            stdin=tap.stdout,
-            stdout=subprocess.PIPE,
-            check=False,
-        )
-        if tap.stdout is not None:
-            tap.stdout.close()
-        status = tap.wait()
+        try:
+            loading = subprocess.run(  # noqa: S603
+                [command, "--config", str(config)],
+                stdin=tap.stdout,
+                stdout=subprocess.PIPE,
+                check=False,
+            )
+        finally:  # also if the target cannot be started
+            if tap.stdout is not None:
+                tap.stdout.close()
+            status = tap.wait()
     (output / "state.json").write_bytes(loading.stdout.splitlines()[-1] if loading.stdout else b"")
     if is_watched:
-        click.echo(f"{counted(len(list(output.glob('*.jsonl'))), 'file')} in {output}")
+        loaded = [path for path in files.values() if path.exists()]
+        click.echo(f"{counted(len(loaded), 'file')} in {output}")
     else:
-        _print_table(output)
+        _print_table(files)
         _print_end_of(log_path)
     click.echo(f"tap-compose ended with status {status}, target-jsonl with {loading.returncode}")
     return status or loading.returncode
+
+
+def _is_free(output: Path) -> bool:
+    return output.is_dir() and ((output / _MARK).exists() or not any(output.iterdir()))
+
+
+def _print_table(files: dict[str, Path]) -> None:
+    table = [("stream", "rows", "file")]
+    for stream, path in files.items():
+        count = len(path.read_bytes().splitlines()) if path.exists() else 0
+        table.append((stream, str(count), str(path) if count else "-"))
+    click.echo("\n".join(aligned(table, numbers={1})))
 
 
 def _print_end_of(log: Path) -> None:
@@ -71,12 +104,3 @@ def _print_end_of(log: Path) -> None:
         (place for place, line in enumerate(lines) if line.startswith("summary of")), default=0
     )
     click.echo("\n".join(["", *lines[last + 1 :]]))
-
-
-def _print_table(output: Path) -> None:
-    table = [("stream", "rows", "file")]
-    for stream in sorted(str(vars(each)["name"]) for each in STREAMS):
-        path = output / f"{stream}.jsonl"
-        count = len(path.read_bytes().splitlines()) if path.exists() else 0
-        table.append((stream, str(count), str(path) if count else "-"))
-    click.echo("\n".join(aligned(table, numbers={1})))
