@@ -219,7 +219,6 @@ def main() -> None:
     """Write the files."""
     for name, text in files().items():
         (ROOT / name).write_text(text)
-    (ROOT / "docs/demo.svg").write_text(pictures.demo(ROOT))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Draw the pictures of README: the progress of a run, the output of the demo, the report.
+"""Draw the pictures of README: the progress of a run, and the report.
 
-``make docs`` draws the first two from recorded figures. ``python -m tests.pictures`` records the
+``make docs`` draws the first from recorded figures. ``python -m tests.pictures`` records the
 progress again, and after ``make answers`` takes docs/answers.png in Chromium.
 """
 
@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from io import StringIO
@@ -19,7 +17,6 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.text import Text
 
 from tap_compose.progress import Progress, ProgressSnapshot, drawing
 from tap_compose.sandbox.account import Size
@@ -66,21 +63,6 @@ def progress() -> str:
     """Return the picture of the progress of a run."""
     command = f"--deployments {_DEPLOYMENTS} --latency {_LATENCY} -- tap-compose --config ENV"
     return _picture(f"compose-sandbox run {command} > messages.jsonl", drawing(SNAPSHOT))
-
-
-def demo(root: Path) -> str:
-    """Return the picture of the output of ``make demo``, which is run."""
-    target = root / ".venvs" / "target-jsonl" / "bin" / "target-jsonl"
-    screen = subprocess.run(
-        [Path(sys.executable).parent / "compose-sandbox", "demo", "--target", target],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    # These figures differ from run to run, and the picture should not.
-    screen = re.sub(r"\d+ requests, \S+ s$", "338 requests, 1.2 s", screen, flags=re.MULTILINE)
-    return _picture("make demo", Text(screen.rstrip(), no_wrap=True))
 
 
 def text_of(picture: str) -> list[str]:
