@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from tap_compose.sandbox.account import Account
 from tap_compose.streams import STREAMS
 from tests.documents import ROOT
 from tests.tap_runs import on_a_terminal, without_colours
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TARGET = ROOT / ".venvs" / "target-jsonl" / "bin" / "target-jsonl"
+ON_PURPOSE = (
+    f"deployment {Account().leaving} is skipped on purpose: the sandbox imitates one that is "
+    "being deprovisioned; in a real account, find out why something is skipped"
+)
 
 
 def _locked(name: str) -> set[str]:
@@ -40,12 +45,15 @@ def test_it_shows_every_stream(tmp_path: Path) -> None:
     assert re.fullmatch(
         rf"loading http://127\.0\.0\.1:\d+/2016-07 into {re.escape(str(output))}\n", process.stderr
     )
-    table = [line.split() for line in process.stdout.splitlines()]
+    lines = process.stdout.splitlines()
+    table = [line.split() for line in lines]
     rows = {line[0]: int(line[1]) for line in table[1 : 1 + len(STREAMS)]}
     assert len(rows) == len(STREAMS)
     assert all(rows.values())
     assert rows["audit_events"] == 5000
     assert (output / "accounts.jsonl").read_text().count("\n") == 1
+    assert lines[-3].startswith("done with 14 skipped: ")
+    assert lines[-2:] == [ON_PURPOSE, "tap-compose ended with status 0, target-jsonl with 0"]
 
 
 SMALL = ("--deployments=1", "--events=1", "--recipes=1")
@@ -64,6 +72,7 @@ def test_it_replaces_the_files_of_an_earlier_demo_and_no_others(tmp_path: Path) 
     assert events.count("\n") == 1
     assert not (output / "deployment_alerts.jsonl").exists()  # a single deployment is healthy
     assert "deployment_alerts.jsonl" in files
+    assert "on purpose" not in first.stdout + second.stdout
 
     third = _demo("--target", "no-such-target", "--output", output)
     assert third.returncode == 1
@@ -115,8 +124,9 @@ def test_on_a_terminal_it_shows_progress_and_the_summary_of_the_tap(tmp_path: Pa
         re.match(rf"tap-compose ━+.* of {len(STREAMS)} streams +0:0\d", line) for line in lines
     )
     assert any(re.match(r"audit_events +5,000 ", line) for line in lines)
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         f"{len(STREAMS)} files in {tmp_path}",
+        ON_PURPOSE,
         "tap-compose ended with status 0, target-jsonl with 0",
     ]
 

@@ -204,7 +204,7 @@ def demo(target: str, output: Path, **options: Any) -> None:
     with _sandbox(**options) as sandbox:
         environment = {**os.environ, **_environment(sandbox)}
         try:
-            sys.exit(run_demo(environment, target, output))
+            sys.exit(run_demo(sandbox.account, environment, target, output))
         except OSError as error:
             raise click.ClickException(f"{error.filename or output}: {error.strerror}") from None
 

@@ -16,18 +16,21 @@ from tap_compose.streams import STREAMS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tap_compose.sandbox.account import Account
+
 
 _MARK = "compose-sandbox-demo.json"
 """The target's config; a folder that has it is an earlier demo's."""
 
 
-def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
+def run_demo(account: Account, environment: dict[str, str], target: str, output: Path) -> int:
     """Run the tap into target-jsonl and print how many rows were loaded.
 
     On a terminal the tap shows its progress and its summary. Otherwise its log goes to a file,
     and a table of streams, rows and files is printed.
 
     Args:
+        account: The account that is loaded.
         environment: The environment of both, with the URL and the token.
         target: The command of target-jsonl.
         output: The folder for the files. Those of an earlier demo are replaced, others stay.
@@ -81,6 +84,11 @@ def run_demo(environment: dict[str, str], target: str, output: Path) -> int:
     else:
         _print_table(files)
         _print_end_of(log_path)
+    if account.leaving is not None:
+        click.echo(
+            f"deployment {account.leaving} is skipped on purpose: the sandbox imitates one that is "
+            "being deprovisioned; in a real account, find out why something is skipped"
+        )
     click.echo(f"tap-compose ended with status {status}, target-jsonl with {loading.returncode}")
     return status or loading.returncode
 
