@@ -43,10 +43,12 @@ demo:
 	@.venvs/demo/$(SCRIPTS)/compose-sandbox demo --target .venvs/target-jsonl/$(SCRIPTS)/target-jsonl
 
 answers: demo .venvs/dbt/.ready
+	@rm -f demo-output/compose.duckdb*
 	@$(DBT) build $(SANDBOX_NOW)
 	@$(DBT) show $(SANDBOX_NOW) --limit 20 --inline "select deployment_name, newest_backup_at, age_hours, missing_types from {{ ref('backup_freshness') }} order by newest_backup_at nulls first"
 	@COMPOSE_ANSWERS=demo-output/compose.duckdb .venvs/dbt/$(SCRIPTS)/python examples/dbt/report.py demo-output/answers.html
 	@echo "all answers are in demo-output/compose.duckdb, a report of them in demo-output/answers.html"
+	@echo "query them, with uv: uvx --from duckdb-cli duckdb demo-output/compose.duckdb -c 'FROM answers.backup_freshness'"
 
 test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
 	$(BIN)/ruff check .

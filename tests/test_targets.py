@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -23,6 +24,7 @@ from typing_extensions import LiteralString, override
 
 from tests.contract import FIELDS, KEYS, REPLICATION_KEYS
 from tests.expected import Row, expected_rows
+from tests.pages import TOOLS
 from tests.tap_runs import sqlalchemy_url
 from tests.target_runs import ChangingAccount, Pipe, documented
 
@@ -316,6 +318,21 @@ def test_duckdb(tmp_path: Path) -> None:
 
         latest, _ = duckdb_rows(tmp_path, f"loaded_at >= {started}")
         assert comparable(without_added_columns(latest)) == comparable(held(load, IN_DUCKDB))
+
+
+def test_the_newest_command_of_duckdb_opens_the_file(tmp_path: Path) -> None:
+    duckdb_pipe(tmp_path, documented("target-duckdb", 1)["stream_maps"]).load(LOADS[0])
+    query = ["compose.duckdb", "-json", "-c", "SELECT id FROM teams ORDER BY id"]
+    process = subprocess.run(
+        [TOOLS / "uvx", "--from", "duckdb-cli", "duckdb", *query],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    ids = sorted(row["id"] for row in whole(LOADS[0])["teams"])
+    assert [row["id"] for row in json.loads(process.stdout)] == ids
 
 
 def test_duckdb_without_stream_maps_loses_first_rows_and_stops(tmp_path: Path) -> None:
