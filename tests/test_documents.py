@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 from importlib.metadata import metadata, version
@@ -153,6 +154,22 @@ def test_no_line_of_a_picture_is_cut_off(name: str) -> None:
     drawn = re.findall(r'<text class="tap-compose-r\d+" [^>]*y="([\d.]+)"[^>]*>\S', picture)[-1]
     visible = re.findall(r'clip-terminal">\s*<rect [^>]*height="([\d.]+)"', picture)[0]
     assert float(drawn) + 5 < float(visible)  # what reaches below the base line of the text
+
+
+def _make(*arguments: str) -> str:
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_make_alone_lists_every_target() -> None:
+    lines = [line.split(maxsplit=2) for line in _make().splitlines()]
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
+    assert [(make, name) for make, name, _ in lines] == [("make", name) for name in targets]
+    assert re.findall(r"^\.PHONY: (.*)", makefile, re.MULTILINE) == [" ".join(targets)]
 
 
 def test_pages_name_targets_of_make_that_exist() -> None:
