@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from importlib.metadata import metadata, version
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import pytest
 import yaml
 
 from tap_compose.report import Outcome
+from tap_compose.sandbox.cli import serve
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
 from tap_compose.tap import TapCompose
 from tests import documents, pictures
+from tests.pages import blocks
 from tests.tap_runs import command
 
 ROOT = documents.ROOT
@@ -170,6 +173,22 @@ def test_make_alone_lists_every_target() -> None:
     targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
     assert [(make, name) for make, name, _ in lines] == [("make", name) for name in targets]
     assert re.findall(r"^\.PHONY: (.*)", makefile, re.MULTILINE) == [" ".join(targets)]
+
+
+def test_readme_shows_what_compose_sandbox_serve_prints() -> None:
+    commands = dict(each for block in blocks("README.md") for each in block.commands)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tap_compose.sandbox", "serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        printed = process.stdout.readline() + process.stdout.readline()
+        process.terminate()
+    (port,) = [each.default for each in serve.params if each.name == "port"]
+    assert re.sub(r":\d+/", f":{port}/", printed) == commands["compose-sandbox serve"]
 
 
 def test_pages_name_targets_of_make_that_exist() -> None:
