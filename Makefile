@@ -1,14 +1,5 @@
-# make demo   the tap against a local Compose API into JSONL files
-# make answers  the demo's files turned into answers with dbt and DuckDB, and a report of them
-# make test   lint, types and tests
-# make test-all  those, and the tests that take minutes
-# make bench  the tap beside others and beside the floor; takes half an hour
-# make build  wheel and sdist into dist/, checked
-# make audit  known vulnerabilities of everything that is locked
-# make scale  what a run takes per deployment and row, for docs/scale.md; two minutes
-# make docs   generate from the code: catalog, meltano.yml, tables of the pages, pictures
-# make lock   choose new versions of everything that is installed here
-# Each sets up the environments that it needs; all it takes is Python 3.10 or newer and PyPI.
+# Without a target, make lists the targets. Each sets up the environments that it needs; all it takes is
+# Python 3.10 or newer and PyPI.
 
 PYTHON ?= python3
 SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
@@ -36,13 +27,16 @@ define install
 @touch $@
 endef
 
-.PHONY: demo answers test test-all bench scale build audit docs lock clean
+.PHONY: help demo answers test test-all bench build audit scale docs lock clean
 
-demo:
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo:  ## load the sandbox's account into JSONL files in demo-output/, and show the rows
 	@$(MAKE) --silent -j 2 .venvs/demo/.ready .venvs/target-jsonl/.ready
 	@.venvs/demo/$(SCRIPTS)/compose-sandbox demo --target .venvs/target-jsonl/$(SCRIPTS)/target-jsonl
 
-answers: demo .venvs/dbt/.ready
+answers: demo .venvs/dbt/.ready  ## turn the demo's files into tables and a report, with dbt and DuckDB
 	@rm -f demo-output/compose.duckdb*
 	@$(DBT) build $(SANDBOX_NOW)
 	@$(DBT) show $(SANDBOX_NOW) --limit 20 --inline "select deployment_name, newest_backup_at, age_hours, missing_types from {{ ref('backup_freshness') }} order by newest_backup_at nulls first"
@@ -50,42 +44,42 @@ answers: demo .venvs/dbt/.ready
 	@echo "all answers are in demo-output/compose.duckdb, a report of them in demo-output/answers.html"
 	@echo "query them, with uv: uvx --from duckdb-cli duckdb demo-output/compose.duckdb -c 'FROM answers.backup_freshness'"
 
-test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready
+test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready  ## lint, types and tests; a few minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	for each in linux darwin win32; do $(BIN)/mypy --platform $$each --cache-dir .mypy_cache/$$each || exit 1; done
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: test $(patsubst %,.venvs/%/.ready,sdk-next meltano dagster dbt $(TARGETS:%=target-%))
+test-all: test $(patsubst %,.venvs/%/.ready,sdk-next meltano dagster dbt $(TARGETS:%=target-%))  ## those, and the tests that take minutes
 	$(BIN)/python -m pytest -m slow -s
 	.venvs/sdk-next/bin/python -m pytest -n 2 --dist loadfile
 
-bench: .venv/.ready .venvs/benchmarks/.ready
+bench: .venv/.ready .venvs/benchmarks/.ready  ## compare the tap with others and with the least possible time; half an hour
 	$(BIN)/python -m benchmarks.compare
 
-build: .venv/.ready .venvs/release/.ready
+build: .venv/.ready .venvs/release/.ready  ## wheel and sdist into dist/, checked
 	rm -rf dist
 	$(BIN)/python -m hatchling build
 	.venvs/release/bin/twine check --strict dist/*
 
-audit: .venvs/release/.ready
+audit: .venvs/release/.ready  ## look for known vulnerabilities in the locked packages
 	for each in locks/*.txt; do .venvs/release/bin/pip-audit --strict --disable-pip --require-hashes -r $$each || exit 1; done
 
-scale: .venv/.ready .venvs/target-postgres/.ready .venvs/target-jsonl/.ready
+scale: .venv/.ready .venvs/target-postgres/.ready .venvs/target-jsonl/.ready  ## measure a run per deployment and row, for docs/scale.md; two minutes
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m tests.documents
 
-docs: .venv/.ready
+docs: .venv/.ready  ## generate from the code: catalog, meltano.yml, tables of the pages, pictures
 	$(BIN)/python -m tests.documents
 
-lock: .venv/.ready
+lock: .venv/.ready  ## choose new versions of all that is installed here
 	$(LOCK) $(DEV) -o locks/dev.txt
 	$(LOCK) pyproject.toml --extra progress --extra sandbox --group build -c locks/dev.txt -o locks/demo.txt
 	$(LOCK) $(DEV) locks/sdk-next.in -o locks/sdk-next.txt
 	for each in $(filter-out locks/sdk-next.in,$(wildcard locks/*.in)); do $(LOCK) $$each -o $${each%.in}.txt; done
 
-clean:
+clean:  ## remove the environments and the output of the demo
 	rm -rf .venv .venvs demo-output
 
 .venv/.ready: locks/dev.txt pyproject.toml

@@ -78,9 +78,9 @@ def _mart(model: dict[str, Any]) -> str:
     rows = [f"| `{each['name']}` | {each['description']} |" for each in model["columns"]]
     return "\n".join(
         [
-            f"{model['description']} A row is {model['config']['meta']['row']}.",
+            f"{model['description']} One row per {model['config']['meta']['row']}.",
             "",
-            "| column | what it holds |",
+            "| column | meaning |",
             "|---|---|",
             *rows,
             "",
@@ -100,7 +100,7 @@ def _yaml(content: Any) -> str:
 def _sources(entries: list[tuple[Any, Any]]) -> str:
     source = {
         "name": "compose",
-        "description": "What tap-compose has loaded: tables in PostgreSQL, or files for DuckDB.",
+        "description": "The loaded streams: tables in PostgreSQL, or files for DuckDB.",
         "database": "{{ 'files' if target.type == 'duckdb' else target.database }}",
         "schema": "{{ env_var('COMPOSE_SCHEMA', 'compose') }}",
         "tables": [_source(*each) for each in entries],

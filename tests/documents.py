@@ -55,7 +55,6 @@ def files() -> dict[str, str]:
     blocks = {
         "docs/answers.md": dbt_project.marts(),
         "docs/architecture.md": {"failures": _failures_table()},
-        "README.md": {"streams": _streams_table()},
         "docs/privacy.md": {"personal": _sensitive_columns()},
         "docs/settings.md": {"settings": _settings_table()},
         "docs/scale.md": scale_page.blocks(json.loads(scale_page.NOTES.read_text())),
@@ -133,16 +132,6 @@ def _facts() -> Iterator[tuple[str, str, str, str, str, Any]]:
         replication = f"incremental on `{key}`" if key else "full"
         what = stream.__doc__.splitlines()[0]
         yield stream.name, what, path, keys, replication, entry["schema"]["properties"]
-
-
-def _streams_table() -> str:
-    return _table(
-        "| stream | what it holds | key | replication |",
-        [
-            f"| {name} | {what} | {keys.replace('`', '')} | {replication.split()[0]} |"
-            for name, what, _, keys, replication, _ in _facts()
-        ],
-    )
 
 
 def _sections() -> Iterator[str]:

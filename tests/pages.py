@@ -125,7 +125,11 @@ class Machine:
         if real is not None:
             self.environment["TAP_COMPOSE_API_URL"] = real.url
             token = '"api_token": "your-token"'
-            self._replaced = {token: f'{token}, "api_url": "{real.url}"', "your-token": real.token}
+            self._replaced = {
+                token: f'{token}, "api_url": "{real.url}"',
+                "your-token": real.token,
+                "http://127.0.0.1:8080/2016-07": real.url,  # what compose-sandbox serve prints
+            }
 
     def _copy_repository(self) -> None:
         tracked = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
+import sys
 from importlib.metadata import metadata, version
 from pathlib import Path
 
@@ -14,10 +16,12 @@ import pytest
 import yaml
 
 from tap_compose.report import Outcome
+from tap_compose.sandbox.cli import serve
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
 from tap_compose.tap import TapCompose
 from tests import documents, pictures
+from tests.pages import blocks
 from tests.tap_runs import command
 
 ROOT = documents.ROOT
@@ -152,6 +156,38 @@ def test_no_line_of_the_picture_is_cut_off() -> None:
     drawn = re.findall(r'<text class="tap-compose-r\d+" [^>]*y="([\d.]+)"[^>]*>\S', picture)[-1]
     visible = re.findall(r'clip-terminal">\s*<rect [^>]*height="([\d.]+)"', picture)[0]
     assert float(drawn) + 5 < float(visible)  # what reaches below the base line of the text
+
+
+def _make(*arguments: str) -> str:
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_make_alone_lists_every_target() -> None:
+    lines = [line.split(maxsplit=2) for line in _make().splitlines()]
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
+    assert [(make, name) for make, name, _ in lines] == [("make", name) for name in targets]
+    assert re.findall(r"^\.PHONY: (.*)", makefile, re.MULTILINE) == [" ".join(targets)]
+
+
+def test_readme_shows_what_compose_sandbox_serve_prints() -> None:
+    commands = dict(each for block in blocks("README.md") for each in block.commands)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tap_compose.sandbox", "serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        printed = process.stdout.readline() + process.stdout.readline()
+        process.terminate()
+    (port,) = [each.default for each in serve.params if each.name == "port"]
+    assert re.sub(r":\d+/", f":{port}/", printed) == commands["compose-sandbox serve"]
 
 
 def test_pages_name_targets_of_make_that_exist() -> None:

@@ -39,7 +39,9 @@ PREPARED = [
 """What a page finds installed if it installs nothing."""
 
 NOT_RUN = {
+    "compose-sandbox serve": "serves until it is interrupted; the machine has a sandbox for it",
     "dagster dev -f examples/dagster/compose_pipeline.py": "serves until it is interrupted",
+    "make test": "runs for minutes, and next to these tests already",
 }
 """Commands that the tests leave out, each with the reason."""
 

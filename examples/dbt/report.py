@@ -1,7 +1,7 @@
 """Write a report of the answers: one HTML file that needs no server, no script and no network.
 
 Usage: ``python report.py answers.html``, after ``dbt build`` on DuckDB. As for dbt, COMPOSE_ANSWERS
-names the DuckDB file, and COMPOSE_HASH_SALT tells that personal columns are hashed.
+names the DuckDB file. If COMPOSE_HASH_SALT is set, personal columns must be hashed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Row = dict[str, Any]
 NUMBER = (int, float, Decimal)
 
 MOST = 12
-"""How many bars from top to bottom a chart has at most. Its table has all."""
+"""Maximum number of bars from top to bottom of a chart. Its table has all rows."""
 
 DAYS = 30
-"""How many days back the timeline goes."""
+"""Length of the timeline in days."""
 
 BAD = "var(--bad)"
 NO_BACKUP = "no backup"
@@ -162,7 +162,7 @@ order by happened_at desc, source_id
 
 
 class Bar(NamedTuple):
-    """A bar of a chart: its name, how long its parts are, and what stands at its end."""
+    """A bar of a chart: its name, the lengths of its parts, and the label at its end."""
 
     name: str
     values: list[float]
@@ -295,7 +295,7 @@ class Part(NamedTuple):
 
 
 class Section(NamedTuple):
-    """An answer. Its title is a figure, and what that figure tells."""
+    """An answer. Its title is a figure and its meaning."""
 
     name: str
     figure: str
@@ -305,7 +305,7 @@ class Section(NamedTuple):
 
 
 def backups(rows: list[Row]) -> Section:
-    """Tell which deployment has no fresh backup."""
+    """Show the deployments without a fresh backup."""
     overdue = [row for row in rows if row["overdue"]]
     found = [
         Bar(
@@ -336,7 +336,7 @@ def backups(rows: list[Row]) -> Section:
 
 
 def cost(costs: list[Row], rates: list[Row]) -> Section:
-    """Tell what each team pays: in the last 12 full months, and at the present rate."""
+    """Show the cost of each team: in the last 12 full months, and at the present rate."""
     by_code: Counter[str] = Counter()
     for row in costs:
         by_code[row["billing_code"]] += row["cost"]
@@ -364,7 +364,7 @@ def cost(costs: list[Row], rates: list[Row]) -> Section:
         "cost",
         f"{total:,.2f}",
         f"per month at the present rate{largest}",
-        "Amounts are as the API gives them, without a currency.",
+        "Amounts are in US dollars.",
         [
             Part(
                 "Cost of the last 12 full months, by billing code",
@@ -384,7 +384,7 @@ def cost(costs: list[Row], rates: list[Row]) -> Section:
 
 
 def access(people: list[Row], is_open: list[Row]) -> Section:
-    """Tell who can reach what, and what everybody can."""
+    """Show the deployments that each person can reach, and those that everybody can."""
     roles = ROLES if any(row["other"] for row in people) else ROLES[:-1]
     found = [Bar(row["person"], [row[role] for role in roles], f"{row['all']}") for row in people]
     deployments = {row["deployment"] for row in is_open}
@@ -411,7 +411,7 @@ def access(people: list[Row], is_open: list[Row]) -> Section:
 
 
 def timeline(rows: list[Row], ran_at: datetime) -> Section:
-    """Tell what happened lately."""
+    """Show the latest events."""
     colours = {kind: f"var(--c{place})" for place, kind in enumerate(KINDS)} | {"alert": BAD}
     by_day = Counter((row["when (UTC)"].date(), row["what"]) for row in rows)
     by_name = Counter((row["deployment"], row["what"]) for row in rows)
@@ -424,7 +424,7 @@ def timeline(rows: list[Row], ran_at: datetime) -> Section:
         "timeline",
         f"{len(rows):,}",
         f"{_noun(rows, 'entry', 'entries')} in the timeline of the last {DAYS} days{most}",
-        "An action is often there twice: as the event and as the recipe that did it.",
+        "Many actions appear twice: as the audit event and as the recipe.",
         [
             Part(
                 "Entries per day",
@@ -461,12 +461,12 @@ def _most(found: list[Bar], which: str) -> str:
 
 
 def _noun(counted: Sized, one: str, many: str = "") -> str:
-    """Return the word that agrees with how many are counted."""
+    """Return the word that agrees with the count."""
     return one if len(counted) == 1 else many or f"{one}s"
 
 
 def cell(value: Any) -> str:
-    """Return what stands in a cell of a table."""
+    """Return the text of a cell of a table."""
     if value is None:
         return "–"  # noqa: RUF001
     if isinstance(value, datetime):

@@ -36,4 +36,4 @@ STREAMS: tuple[type[ComposeStream], ...] = (
     deployments.DeploymentVersions,
     deployments.DeploymentWhitelist,
 )
-"""Every stream of the tap, in the order of README and docs/streams.md; a run takes them by name."""
+"""Every stream of the tap, in the order of docs/streams.md; a run takes them by name."""

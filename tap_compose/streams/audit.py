@@ -41,7 +41,7 @@ FIRST_EVENT = "2010-01-01T00:00:00.000Z"
 
 
 class AuditEvents(AccountStream):
-    """Audit log: what was done, by whom and from where."""
+    """Audit log: each action, with its user and source address."""
 
     name = "audit_events"
     path = "/audit_events"
@@ -52,12 +52,12 @@ class AuditEvents(AccountStream):
     can_prefetch = False
     schema = schema(
         key("id", "Event id."),
-        text("account_id", "Account in which it happened."),
+        text("account_id", "Account that it concerns."),
         text("deployment_id", "Deployment that it concerns, if any."),
         text("cluster_id", "Cluster that it concerns, if any."),
-        text("user_id", "User who did it, if any. Personal."),
+        text("user_id", "User who acted, if any. Personal."),
         text("email", "Email address of that user. Personal."),
-        time("created_at", "When it happened."),
+        time("created_at", "Time of the action."),
         text("event", "Event code, such as deployment.scale.members; an open list."),
         text("ip", "Source IP address of the request. Personal."),
         text("user_agent", "User agent of the request. Personal."),

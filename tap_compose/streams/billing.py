@@ -20,7 +20,7 @@ class Billables(AccountStream):
     schema = schema(
         key("id", "Billable id."),
         text("account_id", "Account that is billed."),
-        number("amount", "Amount billed."),
+        number("amount", "Price per month, in US dollars."),
         time("start_at", "Start of billing."),
         time(
             "end_at",
@@ -28,7 +28,7 @@ class Billables(AccountStream):
             "9999-12-31T23:59:59.000Z.",
         ),
         text("description", "Description of the item."),
-        text("identifier", "Resource that is billed, such as a deployment id."),
+        text("identifier", "Id of the billed deployment or capsule."),
         text("resource_identifier", "System that provides the resource."),
         text("sku", "Class of the resource."),
         number("units", "Number of data or memory units."),

@@ -67,7 +67,7 @@ class Deployments(ListStream):
 
 
 class DeploymentDetails(DeploymentStream):
-    """Deployments with all columns, also those that only the detail endpoint has."""
+    """Deployments with all columns, including those of the detail endpoint only."""
 
     name = "deployment_details"
     path = "/deployments/{}"
@@ -149,7 +149,7 @@ class DeploymentAlerts(DeploymentStream):
             "message; the API has no id.",
         ),
         DEPLOYMENT_ID,
-        text("capsule_id", "Capsule that it concerns, if it concerns one."),
+        text("capsule_id", "Capsule that it concerns, if any."),
         text("name", "Alert name."),
         text("message", "Text of the alert."),
         text("status", "healthy, warning, critical, unknown or waiting."),
@@ -347,7 +347,7 @@ class DeploymentVersions(DeploymentStream):
 
 
 class DeploymentWhitelist(DeploymentStream):
-    """IP addresses that may connect to each deployment."""
+    """IP addresses that may connect to each deployment; if it has none, every address may."""
 
     name = "deployment_whitelist"
     path = "/deployments/{}/whitelist"

@@ -38,7 +38,7 @@ class DeploymentRecipes(DeploymentStream):
         text("template", "Operation code, such as Recipes::Deployment::Run."),
         text("status", "running, waiting, complete or failed."),
         text("status_detail", "Progress, as text."),
-        text("source", "What requested it, such as customer_api."),
+        text("source", "Origin of the request, such as customer_api."),
         text("source_user", "User who requested it. Personal."),
         text("source_reason", "Reason of the request."),
         text("source_ip", "Source IP address of the request. Personal."),
