@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 import os
 import shutil
@@ -165,6 +166,23 @@ def test_config(project: Project, small: Sandbox) -> None:
     }
     for extractor in ("tap-compose", "tap-compose-audit"):
         assert "is valid" in project.meltano("config", "test", extractor).stdout
+
+
+def test_a_selection_and_settings_only_add_lines(project: Project) -> None:
+    path = project.folder / "meltano.yml"
+    before = path.read_text().splitlines()
+    project.meltano("select", "tap-compose", "teams", "*")
+    project.meltano("config", "set", "tap-compose", "start_date", "2018-01-01")
+    project.meltano("config", "set", "target-postgres", "user", "loader")
+    compared = difflib.ndiff(before, path.read_text().splitlines())
+    assert [line for line in compared if line[0] != " "] == [
+        "+     config:",
+        "+       start_date: '2018-01-01'",
+        "+     select:",
+        "+     - teams.*",
+        "+     config:",
+        "+       user: loader",
+    ]
 
 
 def test_a_loader_is_told_where_to_by_the_environment(project: Project) -> None:
