@@ -41,7 +41,7 @@ PREPARED = [
         for name in ("meltano", "target-jsonl", "target-postgres")
     ),
 ]
-"""What a page finds installed if it installs nothing."""
+"""What is installed if the pages install nothing."""
 
 SERVE = "compose-sandbox serve"
 NOT_RUN = {
@@ -60,8 +60,8 @@ def machine(
     faulthandler.cancel_dump_traceback_later()  # a shell has a deadline for each of its commands
     environment = {"PGHOST": str(server["host"]), "PGUSER": str(server["user"])}
     commands = [*UV, *(postgres.bin_path / name for name in ("psql", "createdb"))]
-    first, *_ = getattr(request, "param", ["docs/operating.md"])
-    if not any(each.startswith("uv tool") for each in _commands(first)):
+    way = getattr(request, "param", ())
+    if not any(each.startswith("uv tool") for page in way for each in _commands(page)):
         commands += PREPARED
     with Sandbox() as real:
         yield Machine(tmp_path, commands, real, environment)
