@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -89,22 +90,34 @@ def _put_between(part: str, comments: re.Match[str]) -> str:
 
 
 def _yaml(content: Any) -> str:
-    return yaml.safe_dump(content, sort_keys=False, width=96, allow_unicode=True)
+    """Return YAML as Meltano writes it, so that it changes no line when it adds one."""
+    return yaml.dump(
+        content, Dumper=_MeltanoDumper, sort_keys=False, width=sys.maxsize, allow_unicode=True
+    )
+
+
+class _MeltanoDumper(yaml.SafeDumper):
+    """Writes a text that begins with a single quote in double quotes."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if text.startswith("'") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_MeltanoDumper.add_representer(str, _represent_text)
 
 
 def _meltano_setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     kind = next(each for each in schema["type"] if each != "null")
-    setting = {
+    return {
         "name": name,
-        "label": schema["title"],
         "kind": "date_iso8601" if "format" in schema else _KINDS.get(kind, kind),
+        **({"value": schema["default"]} if "default" in schema else {}),
+        "label": schema["title"],
         "description": schema["description"],
+        **({"sensitive": True} if schema.get("secret") else {}),
     }
-    if schema.get("secret"):
-        setting["sensitive"] = True
-    if "default" in schema:
-        setting["value"] = schema["default"]
-    return setting
 
 
 def _table(head: str, rows: list[str]) -> str:

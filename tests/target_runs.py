@@ -37,6 +37,12 @@ def documented(target: str, block: int = 0) -> dict[str, Any]:
     return config
 
 
+def settings_for_duckdb() -> dict[str, Any]:
+    """The tap's settings that docs/targets.md names for target-duckdb."""
+    settings: dict[str, Any] = json.loads((ROOT / "examples" / "target-duckdb.json").read_text())
+    return settings
+
+
 NOTES = 'It\'s "quoted", with a comma;\ta tab\r\nand a second line \\ ü 🐘 NULL'
 
 

@@ -73,7 +73,8 @@ def _loaded(project: Path) -> dict[str, int]:
     """How many rows target-jsonl wrote, by stream; they are gone afterwards."""
     counts = {}
     for path in (project / "output").glob("*.jsonl"):
-        counts[path.stem] = len([json.loads(line) for line in path.read_text().splitlines()])
+        stream = path.name.split("-")[0]
+        counts[stream] = len([json.loads(line) for line in path.read_text().splitlines()])
         path.unlink()
     return counts
 

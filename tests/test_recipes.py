@@ -21,7 +21,7 @@ from tap_compose.sandbox.server import Sandbox
 from tests.documents import ROOT
 from tests.expected import expected_rows
 from tests.tap_runs import config_for, sqlalchemy_url, sync
-from tests.target_runs import ENVIRONMENTS, Pipe, documented
+from tests.target_runs import ENVIRONMENTS, Pipe, documented, settings_for_duckdb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def in_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Query:
     """The demo's account in DuckDB."""
     folder = tmp_path_factory.mktemp("duckdb")
     config = {"path": str(folder / "warehouse.duckdb"), "default_target_schema": "compose"}
-    settings = documented("target-duckdb", 1)
+    settings = settings_for_duckdb()
     Pipe("target-duckdb", config, folder, settings).load(ACCOUNT)
     connection = duckdb.connect(config["path"], read_only=True)
     return lambda sql: connection.execute(sql).fetchall()

@@ -26,7 +26,7 @@ from tests.contract import FIELDS, KEYS, REPLICATION_KEYS
 from tests.expected import Row, expected_rows
 from tests.pages import TOOLS, blocks
 from tests.tap_runs import sqlalchemy_url
-from tests.target_runs import ChangingAccount, Pipe, documented
+from tests.target_runs import ChangingAccount, Pipe, documented, settings_for_duckdb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,7 +296,7 @@ def without_added_columns(rows: Rows) -> Rows:
 
 
 def test_duckdb(tmp_path: Path) -> None:
-    pipe = duckdb_pipe(tmp_path, documented("target-duckdb", 1)["stream_maps"])
+    pipe = duckdb_pipe(tmp_path, settings_for_duckdb()["stream_maps"])
     there = appended()
     for account, load in zip(LOADS, loads(), strict=True):
         time.sleep(1)  # loaded_at is in whole seconds
@@ -347,7 +347,7 @@ def test_duckdb_without_stream_maps_loses_first_rows_and_stops(tmp_path: Path) -
 
 
 def test_duckdb_with_its_own_metadata_loses_first_rows(tmp_path: Path) -> None:
-    pipe = duckdb_pipe(tmp_path, documented("target-duckdb", 1)["stream_maps"])
+    pipe = duckdb_pipe(tmp_path, settings_for_duckdb()["stream_maps"])
     pipe.config["add_metadata_columns"] = True
     pipe.load(LOADS[0])
     rows, _ = duckdb_rows(tmp_path)
@@ -367,7 +367,7 @@ class WithUnknownType(ChangingAccount):
 
 def test_duckdb_takes_no_empty_part_of_a_key(tmp_path: Path) -> None:
     account = WithUnknownType(0)
-    stream_maps = documented("target-duckdb", 1)["stream_maps"]
+    stream_maps = settings_for_duckdb()["stream_maps"]
     duckdb_pipe(tmp_path, stream_maps).load(account)
     rows, _ = duckdb_rows(tmp_path)
     types = [row["type"] for row in rows["deployment_portal_users"]]
