@@ -4,7 +4,8 @@
 #   load.sh FOLDER TARGET
 #
 # FOLDER   config.json of the tap, target.json of the target, and catalog.json to read only some
-#          streams. The script keeps the state in state.json there.
+#          streams. The script keeps the state in state.json there, and the target's log of the
+#          last run in target.log.
 # TARGET   The target's command, such as target-postgres.
 #
 # Exit status: that of the tap, or of the target if the tap succeeded; 75 if a run is still going on.
@@ -38,8 +39,12 @@ keep_state() {
 }
 
 statuses=(0 0 0)
-tap-compose "${arguments[@]}" | "$target" --config target.json | keep_state \
+tap-compose "${arguments[@]}" | "$target" --config target.json 2> target.log | keep_state \
   || statuses=("${PIPESTATUS[@]}")
+if ((statuses[1])); then
+  tail -n 10 target.log >&2
+  echo "${target##*/} failed with status ${statuses[1]}: see above, and $PWD/target.log" >&2
+fi
 for status in "${statuses[@]}"; do
   if ((status)); then exit "$status"; fi
 done

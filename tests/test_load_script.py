@@ -1,4 +1,4 @@
-"""examples/load.sh: what becomes of the state and the exit status, whatever the target does."""
+"""examples/load.sh: state, exit status and the end of the screen, whatever the target does."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ for line in sys.stdin:
         print(json.dumps(message["value"]), flush=True)
 """
 FULL = "#!/bin/sh\necho the disk is full >&2\nexit 3\n"
+TALKATIVE = "#!/bin/sh\ncat > /dev/null\nseq -f 'INSERT %g' 12 >&2\n"
 ONE_STATE = "#!/bin/sh\necho '{\"bookmarks\": {}}'\nprintf '{\"bookm'\ncat > /dev/null\nexit 3\n"
 
 
@@ -104,6 +105,26 @@ def test_a_target_that_fails_half_way_keeps_its_last_complete_state(load: Load) 
     assert load.run(ONE_STATE).returncode == 3
     assert load.state.read_text() == '{"bookmarks": {}}\n'
     assert load.run().returncode == 0
+
+
+def test_the_verdict_is_the_last_line_and_the_log_of_the_target_is_in_a_file(load: Load) -> None:
+    result = load.run(TALKATIVE)
+    assert result.returncode == 0
+    assert "done: 300 rows from 1 stream" in result.stderr.splitlines()[-1]
+    assert "INSERT" not in result.stderr
+    log = load.folder / "target.log"
+    assert log.read_text() == "".join(f"INSERT {number}\n" for number in range(1, 13))
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_end_of_the_log_of_a_target_that_failed_is_shown(load: Load) -> None:
+    result = load.run(f"{TALKATIVE}exit 3\n")
+    assert result.returncode == 3
+    assert "INSERT 2\n" not in result.stderr
+    assert result.stderr.splitlines()[-11:] == [
+        *(f"INSERT {number}" for number in range(3, 13)),
+        f"target failed with status 3: see above, and {load.folder}/target.log",
+    ]
 
 
 def test_a_target_that_does_not_exist(load: Load) -> None:
