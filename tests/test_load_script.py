@@ -44,11 +44,16 @@ class Load:
     sandbox: Sandbox
 
     def run(
-        self, script: str = TARGET, *, before: Sequence[str] = (), **settings: Any
+        self,
+        script: str = TARGET,
+        *,
+        name: str = "target",
+        before: Sequence[str] = (),
+        **settings: Any,
     ) -> subprocess.CompletedProcess[str]:
-        """Load with this script for a target."""
+        """Load with this script for a target of this name."""
         (self.folder / "config.json").write_text(json.dumps(config_for(self.sandbox, **settings)))
-        target = self.folder / "target"
+        target = self.folder / name
         target.write_text(script)
         target.chmod(0o755)
         return subprocess.run(
@@ -125,6 +130,33 @@ def test_the_end_of_the_log_of_a_target_that_failed_is_shown(load: Load) -> None
         *(f"INSERT {number}" for number in range(3, 13)),
         f"target failed with status 3: see above, and {load.folder}/target.log",
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [("http://127.0.0.1:9/2016-07", "target"), (None, "target"), ("sandbox", "target-other")],
+)
+def test_the_state_of_another_api_or_target_is_refused(
+    load: Load, url: str | None, name: str
+) -> None:
+    here = load.sandbox.url
+    assert load.run().returncode == 0
+    before = load.state.read_text()
+    load.sandbox.log.clear()
+    other = here if url == "sandbox" else url
+    again = load.run(name=name, api_url=other)
+    assert again.returncode == 2
+    assert again.stderr == (
+        f"nothing loaded from {other or 'the default api_url'} into {name}: "
+        f"{load.state} is of a load from {here} into target; "
+        "use another folder, or delete state.json to read everything again\n"
+    )
+    assert load.state.read_text() == before
+    assert load.sandbox.log.paths == []
+    assert load.run().returncode == 0  # what is noted is still the state's
+
+    load.state.unlink()
+    assert "300 rows" in load.run(name="target-other").stderr
 
 
 def test_a_target_that_does_not_exist(load: Load) -> None:
