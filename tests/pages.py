@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 TOOLS = Path(sys.executable).parent
 ENVIRONMENTS = ROOT / ".venvs"
+SERVED = "http://127.0.0.1:8080/2016-07"
+"""The URL of ``compose-sandbox serve`` on the pages; the tests have a sandbox on another port."""
+
 REVISED = "this is the next revision"
 _LONGEST_COMMAND = 200
 """Seconds, on a busy machine."""
@@ -125,7 +128,11 @@ class Machine:
         if real is not None:
             self.environment["TAP_COMPOSE_API_URL"] = real.url
             token = '"api_token": "your-token"'
-            self._replaced = {token: f'{token}, "api_url": "{real.url}"', "your-token": real.token}
+            self._replaced = {
+                SERVED: real.url,
+                token: f'{token}, "api_url": "{real.url}"',
+                "your-token": real.token,
+            }
 
     def _copy_repository(self) -> None:
         tracked = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)

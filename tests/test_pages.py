@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tap_compose.sandbox.server import Sandbox
 from tests import pages
-from tests.pages import ENVIRONMENTS, TOOLS, Machine
+from tests.pages import ENVIRONMENTS, SERVED, TOOLS, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,9 @@ PREPARED = [
 ]
 """What a page finds installed if it installs nothing."""
 
+SERVE = "compose-sandbox serve"
 NOT_RUN = {
+    SERVE: "serves until it is interrupted; the sandbox of the tests is in its place",
     "dagster dev -f examples/dagster/compose_pipeline.py": "serves until it is interrupted",
 }
 """Commands that the tests leave out, each with the reason."""
@@ -79,6 +81,19 @@ def test_what_is_not_run_is_on_a_page() -> None:
     assert NOT_RUN.keys() <= {each for page in PAGES for each in _commands(page)}
 
 
+def test_the_sandbox_prints_the_url_and_the_token_of_the_pages() -> None:
+    with Sandbox() as sandbox:
+        printed = f"TAP_COMPOSE_API_URL={SERVED}\nTAP_COMPOSE_API_TOKEN={sandbox.token}\n"
+    shown = [
+        text
+        for page in PAGES
+        for block in pages.blocks(page)
+        for command, text in block.commands
+        if command == SERVE
+    ]
+    assert {*shown} == {printed}
+
+
 def test_the_line_for_cron(machine: Machine) -> None:
     """It runs in cron's environment: hardly a PATH, and another folder."""
     page = pages.blocks("docs/operating.md")
@@ -88,9 +103,12 @@ def test_the_line_for_cron(machine: Machine) -> None:
         f"env -i HOME={machine.folder} LOGNAME=x SHELL=/bin/sh PATH=/usr/bin:/bin sh -c {command}"
     )
     with machine.shell() as shell:
-        shell.follow([each for each in page if each.heading == "A load that keeps its state"])
-        state = machine.clone / "account" / "state.json"
+        shell.follow(
+            [each for each in page if each.heading == "A load that keeps its state"], skip=NOT_RUN
+        )
+        folder = machine.clone / "accounts" / "acme"
+        state = folder / "state.json"
         state.unlink()
         assert shell.type(cron) == ""
         assert state.read_text().startswith('{"bookmarks": {')
-        assert "streams" in (machine.clone / "account" / "load.log").read_text()
+        assert "streams" in (folder / "load.log").read_text()
