@@ -13,13 +13,13 @@
 # Needs flock, which comes with util-linux.
 set -euo pipefail
 umask 077                              # only you may read the state
-export PATH="$HOME/.local/bin:$PATH"   # where uv and pipx put commands; cron does not look there
+export PATH=~/.local/bin:"$PATH"       # where uv and pipx put commands; cron does not look there
 
 if (($# != 2)); then
   echo "usage: $0 FOLDER TARGET" >&2
   exit 2
 fi
-cd -- "$1"
+CDPATH= cd -- "$1"
 target=$2
 
 exec 9> load.lock  # the tap and the target inherit it: the lock lasts as long as either runs

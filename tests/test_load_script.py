@@ -49,6 +49,7 @@ class Load:
         *,
         name: str = "target",
         before: Sequence[str] = (),
+        folder: str | None = None,
         **settings: Any,
     ) -> subprocess.CompletedProcess[str]:
         """Load with this script for a target of this name."""
@@ -57,7 +58,7 @@ class Load:
         target.write_text(script)
         target.chmod(0o755)
         return subprocess.run(
-            [*before, ROOT / "examples" / "load.sh", self.folder, target],
+            [*before, ROOT / "examples" / "load.sh", folder or self.folder, target],
             cwd="/",
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
             capture_output=True,
@@ -170,6 +171,15 @@ def test_a_second_run_at_the_same_time_does_nothing(load: Load) -> None:
     assert result.returncode == 75
     assert result.stderr.startswith("nothing loaded: another run holds ")
     assert load.sandbox.log.paths == []
+
+
+def test_the_folder_is_the_one_named_and_home_may_be_unset(load: Load) -> None:
+    other = load.folder / "other" / load.folder.name
+    other.mkdir(parents=True)
+    environment = ("env", "-u", "HOME", "-C", str(load.folder.parent), f"CDPATH={other.parent}")
+    result = load.run(before=environment, folder=load.folder.name)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert load.state.exists()
 
 
 def test_wrong_arguments() -> None:
