@@ -74,8 +74,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         title="Deployment shard",
         description=(
             "Split the deployments among several runs: 2/8 is the second of eight shards. "
-            "Account-level streams run in shard 1 only. Each shard needs a separate state. "
-            "The number of shards cannot be changed later, except doubled."
+            "Account-level streams run in shard 1 only. Each shard needs a separate state."
         ),
     ),
     th.Property(

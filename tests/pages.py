@@ -100,6 +100,7 @@ class Machine:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
+        self.real = real
         self.origin = folder / "origin"
         self.clone = folder / "tap-compose"
         self._copy_repository()

@@ -1,12 +1,13 @@
 """What docs/install.md shows: its commands run as printed, and print what the page says.
 
-Each section stands for itself, and the code changes before a pull.
+Each section stands for itself with the check that all share; the code changes before an upgrade.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 PAGE = "docs/install.md"
+UVX = "uvx --from '.[progress,sandbox]'"
 UV = [TOOLS / "uv", TOOLS / "uvx"]
 
 
@@ -31,25 +33,22 @@ def _commands(machine: Machine) -> set[Path]:
     return {path for name in names for path in machine.folder.rglob(name)}
 
 
-@pytest.mark.parametrize(
-    ("way", "version"),
-    [
-        ("uv", "tap-compose --version"),
-        ("uvx", "uvx --from . tap-compose --version"),
-        ("pipx", "tap-compose --version"),
-        ("pip", "tap/bin/tap-compose --version"),
-    ],
-)
-def test_install_upgrade_and_uninstall(tmp_path: Path, way: str, version: str) -> None:
+@pytest.mark.parametrize("way", ["uv", "uvx", "pipx", "pip"])
+def test_install_check_upgrade_and_uninstall(tmp_path: Path, way: str) -> None:
     machine = Machine(tmp_path, UV)
-    install, upgrade, uninstall = blocks(PAGE, way)
+    install, *upgrade, uninstall = blocks(PAGE, way)
+    (check,) = blocks(PAGE, "Check")
+    if way == "uvx":
+        check = replace(check, text=check.text.replace("$ ", f"$ {UVX} "))
+    version = check.commands[0][0]
     with machine.shell() as shell:
         if way == "pipx":
             shell.type("uv tool install pipx")
         before = _commands(machine)
-        shell.follow([install])
-        assert REVISED not in shell.type(version)
-        shell.follow([upgrade], before={"git pull": machine.revise})
+        shell.follow([install, check])
+        machine.revise()
+        shell.type("git pull")
+        shell.follow(upgrade)
         assert REVISED in shell.type(version)
         shell.follow([uninstall])
     assert _commands(machine) == before

@@ -1,4 +1,4 @@
-"""examples/load.sh: what becomes of the state and the exit status, whatever the target does."""
+"""examples/load.sh: state, exit status and the end of the screen, whatever the target does."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ for line in sys.stdin:
         print(json.dumps(message["value"]), flush=True)
 """
 FULL = "#!/bin/sh\necho the disk is full >&2\nexit 3\n"
+TALKATIVE = "#!/bin/sh\ncat > /dev/null\nseq -f 'INSERT %g' 12 >&2\n"
 ONE_STATE = "#!/bin/sh\necho '{\"bookmarks\": {}}'\nprintf '{\"bookm'\ncat > /dev/null\nexit 3\n"
 
 
@@ -43,15 +44,21 @@ class Load:
     sandbox: Sandbox
 
     def run(
-        self, script: str = TARGET, *, before: Sequence[str] = (), **settings: Any
+        self,
+        script: str = TARGET,
+        *,
+        name: str = "target",
+        before: Sequence[str] = (),
+        folder: str | None = None,
+        **settings: Any,
     ) -> subprocess.CompletedProcess[str]:
-        """Load with this script for a target."""
+        """Load with this script for a target of this name."""
         (self.folder / "config.json").write_text(json.dumps(config_for(self.sandbox, **settings)))
-        target = self.folder / "target"
+        target = self.folder / name
         target.write_text(script)
         target.chmod(0o755)
         return subprocess.run(
-            [*before, ROOT / "examples" / "load.sh", self.folder, target],
+            [*before, ROOT / "examples" / "load.sh", folder or self.folder, target],
             cwd="/",
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
             capture_output=True,
@@ -106,6 +113,53 @@ def test_a_target_that_fails_half_way_keeps_its_last_complete_state(load: Load) 
     assert load.run().returncode == 0
 
 
+def test_the_verdict_is_the_last_line_and_the_log_of_the_target_is_in_a_file(load: Load) -> None:
+    result = load.run(TALKATIVE)
+    assert result.returncode == 0
+    assert "done: 300 rows from 1 stream" in result.stderr.splitlines()[-1]
+    assert "INSERT" not in result.stderr
+    log = load.folder / "target.log"
+    assert log.read_text() == "".join(f"INSERT {number}\n" for number in range(1, 13))
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_end_of_the_log_of_a_target_that_failed_is_shown(load: Load) -> None:
+    result = load.run(f"{TALKATIVE}exit 3\n")
+    assert result.returncode == 3
+    assert "INSERT 2\n" not in result.stderr
+    assert result.stderr.splitlines()[-11:] == [
+        *(f"INSERT {number}" for number in range(3, 13)),
+        f"target failed with status 3: see above, and {load.folder}/target.log",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [("http://127.0.0.1:9/2016-07", "target"), (None, "target"), ("sandbox", "target-other")],
+)
+def test_the_state_of_another_api_or_target_is_refused(
+    load: Load, url: str | None, name: str
+) -> None:
+    here = load.sandbox.url
+    assert load.run().returncode == 0
+    before = load.state.read_text()
+    load.sandbox.log.clear()
+    other = here if url == "sandbox" else url
+    again = load.run(name=name, api_url=other)
+    assert again.returncode == 2
+    assert again.stderr == (
+        f"nothing loaded from {other or 'the default api_url'} into {name}: "
+        f"{load.state} is of a load from {here} into target; "
+        "use another folder, or delete state.json to read everything again\n"
+    )
+    assert load.state.read_text() == before
+    assert load.sandbox.log.paths == []
+    assert load.run().returncode == 0  # what is noted is still the state's
+
+    load.state.unlink()
+    assert "300 rows" in load.run(name="target-other").stderr
+
+
 def test_a_target_that_does_not_exist(load: Load) -> None:
     result = load.run("#!/no/such/program\n")
     assert result.returncode not in {0, 75}
@@ -117,6 +171,15 @@ def test_a_second_run_at_the_same_time_does_nothing(load: Load) -> None:
     assert result.returncode == 75
     assert result.stderr.startswith("nothing loaded: another run holds ")
     assert load.sandbox.log.paths == []
+
+
+def test_the_folder_is_the_one_named_and_home_may_be_unset(load: Load) -> None:
+    other = load.folder / "other" / load.folder.name
+    other.mkdir(parents=True)
+    environment = ("env", "-u", "HOME", "-C", str(load.folder.parent), f"CDPATH={other.parent}")
+    result = load.run(before=environment, folder=load.folder.name)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert load.state.exists()
 
 
 def test_wrong_arguments() -> None:

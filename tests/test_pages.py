@@ -116,9 +116,30 @@ def test_the_line_for_cron(machine: Machine) -> None:
         f"env -i HOME={machine.folder} LOGNAME=x SHELL=/bin/sh PATH=/usr/bin:/bin sh -c {command}"
     )
     with machine.shell() as shell:
-        shell.follow([each for each in page if each.heading == "A load that keeps its state"])
-        state = machine.clone / "account" / "state.json"
+        shell.follow(
+            [each for each in page if each.heading == "A load that keeps its state"], skip=NOT_RUN
+        )
+        folder = machine.clone / "accounts" / "acme"
+        state = folder / "state.json"
         state.unlink()
         assert shell.type(cron) == ""
         assert state.read_text().startswith('{"bookmarks": {')
-        assert "streams" in (machine.clone / "account" / "load.log").read_text()
+        assert "streams" in (folder / "load.log").read_text()
+
+
+def test_a_deployment_that_is_gone_is_deleted_with_the_config_of_readme(machine: Machine) -> None:
+    (target,) = [each for each in pages.blocks("README.md") if "target.json" in str(each.file)]
+    section = pages.blocks("README.md", target.heading)
+    commands = [command for block in section for command, _ in block.commands]
+    (load,) = [each for each in commands if each.startswith("examples/load.sh")]
+    installs = {each for each in commands if each.startswith("uv tool install")}
+    ids = "psql warehouse -At -c 'SELECT id FROM compose.deployment_details'"
+    assert machine.real is not None
+    there = machine.real.account.deployment_ids
+    with machine.shell() as shell:
+        shell.follow(section, skip={*NOT_RUN, *installs})
+        loaded = sorted(shell.type(ids).split())
+        assert loaded == sorted(there[:-1])  # the last one is being deprovisioned
+        del there[0]
+        shell.type(load)
+        assert sorted(shell.type(ids).split()) == sorted(there[:-1])

@@ -20,7 +20,7 @@ STATES = Path(os.environ.get("COMPOSE_STATES", "compose-states"))
 """The folder of the states; every machine that runs a partition must see the same one."""
 
 PARTS = 4
-"""A part's deployments follow from this number: with another one, begin with new states."""
+"""Which deployments a part has depends on this number: see README.md before you change it."""
 
 SHARDS = dg.StaticPartitionsDefinition([f"{part}/{PARTS}" for part in range(1, PARTS + 1)])
 YEARS = dg.TimeWindowPartitionsDefinition(
@@ -64,7 +64,7 @@ def compose_audit_log(context: dg.AssetExecutionContext) -> None:
 
 @dg.schedule(cron_schedule="0 3 * * *", target=compose_deployments)
 def every_night(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    """Read all shards anew."""
+    """Read all shards again."""
     return _requests(context, SHARDS.get_partition_keys())
 
 
