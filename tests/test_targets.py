@@ -24,7 +24,7 @@ from typing_extensions import LiteralString, override
 
 from tests.contract import FIELDS, KEYS, REPLICATION_KEYS
 from tests.expected import Row, expected_rows
-from tests.pages import TOOLS, blocks
+from tests.pages import TOOLS
 from tests.tap_runs import sqlalchemy_url
 from tests.target_runs import ChangingAccount, Pipe, documented, settings_for_duckdb
 
@@ -430,22 +430,6 @@ def test_postgres(tmp_path: Path, database: str) -> None:
         }
         for stream in FIELDS
     }
-
-
-def test_postgres_deletes_rows_that_are_gone_with_the_configs_of_readme(
-    tmp_path: Path, database: str
-) -> None:
-    tap, target = (json.loads(each.text) for each in blocks("README.md") if each.file)
-    url = f"{sqlalchemy_url(database)}&{target['sqlalchemy_url'].split('?')[1]}"
-    settings = {name: tap[name] for name in tap.keys() - {"api_url", "api_token"}}
-    pipe = Pipe("target-postgres", {**target, "sqlalchemy_url": url}, tmp_path, settings)
-    _, before, after = LOADS
-    ids = []
-    for account in (before, after):
-        pipe.load(account)
-        ids.append({row["id"] for row in postgres_rows(database)["deployments"]})
-    assert ids == [{*before.deployment_ids}, {*after.deployment_ids}]
-    assert ids[0] - ids[1] == {after.gone}
 
 
 def test_postgres_can_mark_rows_instead_of_deleting_them(tmp_path: Path, database: str) -> None:
