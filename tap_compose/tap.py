@@ -53,7 +53,10 @@ _LONGEST_STOP = 5.0
 
 _HELP = {
     "about_format": "Output format of --about.",
-    "config": "Config file in JSON, or ENV for the variables TAP_COMPOSE_...; can be repeated.",
+    "config": (
+        "Config file in JSON, or ENV for the variables TAP_COMPOSE_..., which win over files; "
+        "can be repeated."
+    ),
     "discover": "Print the catalog, with all streams and columns; needs no settings.",
     "test": (
         "Send a request or two per stream, print which streams the token can read, and exit "

@@ -84,6 +84,25 @@ def test_several_config_files_of_which_the_last_counts(tmp_path: Path, sandbox: 
     assert len(output.rows["user"]) == 1
 
 
+def test_the_environment_wins_over_a_file_in_any_order(tmp_path: Path, sandbox: Sandbox) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(config_for(sandbox, user_agent="of-the-file/1")))
+    (tmp_path / ".env").write_text("TAP_COMPOSE_USER_AGENT=of-dotenv/1\n")
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of("user")))
+    for first, second in ((config, "ENV"), ("ENV", config)):
+        for environment in ({}, {"TAP_COMPOSE_USER_AGENT": "of-the-environment/1"}):
+            sandbox.log.clear()
+            output = command(
+                *("--config", first, "--config", second, "--catalog", catalog),
+                cwd=tmp_path,
+                environment=environment,
+            )
+            assert output.status == 0
+            winner = environment.get("TAP_COMPOSE_USER_AGENT", "of-dotenv/1")
+            assert [each["user-agent"] for each in sandbox.log.headers] == [winner]
+
+
 def test_settings_from_a_dotenv_file_where_the_command_runs(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:
