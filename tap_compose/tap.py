@@ -21,7 +21,7 @@ from singer_sdk.helpers.capabilities import (
     PluginCapabilities,
     TapCapabilities,
 )
-from singer_sdk.singerlib import StateMessage
+from singer_sdk.singerlib import Catalog, StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
@@ -36,6 +36,7 @@ from tap_compose.messages import MessageWriter, stdout_failed
 from tap_compose.report import Report, StopRun
 from tap_compose.run import Run
 from tap_compose.settings import SETTINGS_SCHEMA, SettingsError
+from tap_compose.stream_maps import check_stream_maps
 from tap_compose.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -128,8 +129,18 @@ class TapCompose(Tap):
 
     @override
     def setup_mapper(self) -> None:
-        _ = self.streams  # they correct the catalog that the stream maps begin with
-        super().setup_mapper()
+        # The streams correct the catalog that the stream maps begin with, so they come first.
+        columns = {name: stream.schema["properties"] for name, stream in self.streams.items()}
+        for warning in check_stream_maps(self.config.get("stream_maps") or {}, columns):
+            self.logger.warning(warning)
+        super(Tap, self).setup_mapper()
+        # The SDK registers deselected streams too, and refuses a map for one: it has no keys.
+        selected = {
+            name: entry
+            for name, entry in self.catalog.items()
+            if self.streams[name].is_selected_by_catalog
+        }
+        self.mapper.register_raw_streams_from_catalog(Catalog(selected))
 
     @property
     @override

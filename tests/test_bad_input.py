@@ -259,6 +259,88 @@ def test_a_stream_map_that_makes_no_sense(tmp_path: Path) -> None:
     assert line.startswith("Removing key property 'id' is not permitted")
 
 
+@pytest.mark.parametrize(
+    ("maps", "expected"),
+    [
+        ({"audit_event": {"email": None}}, "no stream audit_event; did you mean audit_events?"),
+        ({"people": {}}, "no stream people; see tap-compose --discover"),
+        ({"audit_events": None, "tems": None}, "no stream tems; did you mean teams?"),
+        ({"deploiment_*": {}}, "no stream deploiment_*; did you mean deployments?"),
+        (
+            {"people": {"__source__": "account_user", "name": None}},
+            "no stream account_user; did you mean account_users?",
+        ),
+        (
+            {"audit_events": {"emial": None}},
+            "audit_events has no column emial; did you mean email?",
+        ),
+        (
+            {"audit_events": {"emial": "__NULL__"}},
+            "audit_events has no column emial; did you mean email?",
+        ),
+        ({"*": {"qqq": None}}, "* has no column qqq; see tap-compose --discover"),
+        (
+            {"people": {"__source__": "account_users", "email": None}},
+            "people has no column email; see tap-compose --discover",
+        ),
+    ],
+)
+def test_a_stream_map_of_what_does_not_exist(
+    tmp_path: Path, maps: dict[str, Any], expected: str
+) -> None:
+    assert _refused(tmp_path, {**GOOD, "stream_maps": maps}) == f"stream_maps: {expected}"
+
+
+def test_the_last_stream_map_that_matches_is_applied_and_the_others_are_named(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    maps = {
+        "audit_events": {"email": None, "digest": "md5(id)"},
+        "user": {"name": None},
+        "*": {"email": None, "ip": "__NULL__", "account_id": None},
+        "team*": {"users": None, "__filter__": "True", "__alias__": "groups"},
+        "people": {"__source__": "user", "name": None, "__key_properties__": ["id"]},
+        "__else__": None,
+    }
+    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
+    streams = ("audit_events", "teams", "user")
+    catalog.write_text(json.dumps(catalog_of(*streams)))
+    config.write_text(json.dumps(config_for(sandbox, stream_maps=maps)))
+    output = command("--config", config, "--catalog", catalog)
+    assert (output.status, _complaints(output)) == (
+        0,
+        [
+            f"stream_maps: the map {earlier} is not applied to {stream}: "
+            f"the later map {later} replaces it; merge them"
+            for earlier, stream, later in (
+                ("audit_events", "audit_events", "*"),
+                ("user", "user", "*"),
+                ("*", "teams", "team*"),
+            )
+        ],
+    )
+    columns = {name: set(rows[0]) for name, rows in output.rows.items()}
+    assert columns.keys() == {"audit_events", "groups", "people", "user"}
+    assert not {"digest", "email", "ip", "account_id"} & columns["audit_events"]
+    assert "name" in columns["user"]
+    assert "name" not in columns["people"]
+
+
+def test_a_stream_map_may_drop_what_the_catalog_deselects(tmp_path: Path, sandbox: Sandbox) -> None:
+    content = catalog_of("user")
+    (entry,) = (each for each in content["streams"] if each["tap_stream_id"] == "user")
+    for each in entry["metadata"]:
+        if each["breadcrumb"] == ["properties", "name"]:
+            each["metadata"]["selected"] = False
+    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(content))
+    maps = {"user": {"name": None}, "teams": {"users": None, "id": "md5(id)"}}
+    config.write_text(json.dumps(config_for(sandbox, stream_maps=maps)))
+    output = command("--config", config, "--catalog", catalog)
+    assert (output.status, _complaints(output)) == (0, [])
+    assert [set(row) for row in output.rows["user"]] == [{"id"}]
+
+
 def test_a_wrong_token(tmp_path: Path, sandbox: Sandbox) -> None:
     config = {**config_for(sandbox), "api_token": "mistyped-token"}
     path = tmp_path / "config.json"
