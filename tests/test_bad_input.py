@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import socket
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
-from tests.tap_runs import Output, catalog_of, command, config_for
+from tests.tap_runs import Output, catalog_of, command, config_for, sync
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -364,9 +365,41 @@ def test_nobody_listening(tmp_path: Path) -> None:
     assert output.status == 1
     (line,) = _complaints(output)
     assert line.startswith(
-        f"stopped early: no connection to 127.0.0.1:{port}; nothing responds at 127.0.0.1:{port}: "
-        "check api_url and the network; 0 rows"
+        f"stopped early: connection refused by 127.0.0.1:{port}; "
+        f"nothing responds at 127.0.0.1:{port}: check api_url and the network; 0 rows"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "advice"),
+    [
+        (
+            {"api_url": "https://no-such-host.invalid/2016-07"},
+            "no-such-host.invalid",
+            "check api_url and the network",
+        ),
+        (
+            {},
+            "api.compose.io",
+            (
+                "Compose's public API was shut down in 2023; set api_url to another server, "
+                "such as that of compose-sandbox"
+            ),
+        ),
+    ],
+)
+def test_an_unknown_host(
+    settings: dict[str, Any],
+    host: str,
+    advice: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=socket.gaierror))
+    assert sync({**GOOD, **settings, "max_retries": 0}, streams=["user"]).status == 1
+    stopped = f"stopped early: unknown host {host}; nothing responds at {host}: {advice}; 0 rows"
+    assert caplog.messages[-1].startswith(stopped)
 
 
 def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox: Sandbox) -> None:
