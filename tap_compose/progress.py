@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from tap_compose.logs import clean
-from tap_compose.report import Gap, counted
+from tap_compose.report import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -218,19 +218,12 @@ def _drawn(progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def _warnings_above() -> Iterator[None]:
-    """Print warnings and errors above the drawing, except gaps, which the summary names."""
-
-    def is_news(record: logging.LogRecord) -> bool:
-        args = record.args if isinstance(record.args, tuple) else ()
-        return not any(isinstance(each, Gap) for each in args)
-
+    """Print warnings and errors above the drawing."""
     with ExitStack() as stack:
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stderr__:
                 stack.callback(handler.setLevel, handler.level)
                 stack.callback(handler.setStream, handler.stream)
-                stack.callback(handler.removeFilter, is_news)
-                handler.addFilter(is_news)
                 handler.setLevel(max(handler.level, logging.WARNING))
                 handler.setStream(sys.stderr)  # which rich has replaced
         yield

@@ -191,6 +191,7 @@ class TapCompose(Tap):
             return stop.status
         finally:
             self.run.close()
+        self.run.report.log_gaps()
         print_lines(table(results))
         gaps = [each.gap for each in results if each.gap is not None]
         report = Report([*self.run.report.gaps, *gaps])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
 
-from tests.tap_runs import Output, catalog_of, command, config_for, sync
+from tests.tap_runs import Output, catalog_of, command, config_for, discover, sync
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -406,9 +407,25 @@ def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config_for(sandbox, api_url=sandbox.url.replace("2016-07", "v1"))))
     output = command("--config", path)
-    assert output.status == 1
-    lines = _complaints(output)
-    assert "failed: user: every account has this, so api_url looks wrong (HTTP 404 Not Found" in (
-        "\n".join(lines)
+    assert (output.status, output.rows) == (1, {})
+    all_have_it = (
+        "accounts, audit_events, clusters, database_versions, databases, datacenters, deployments, "
+        "teams, user"
     )
-    assert output.rows == {}
+    names = sorted(each["tap_stream_id"] for each in discover()["streams"])
+    per_deployment = ", ".join(each for each in names if each.startswith("deployment_"))
+    gone = "HTTP 404 Not Found: not_found"
+    *missing, last = _complaints(output)
+    assert missing == [
+        f"skipped: billables: this account does not have it ({gone})",
+        f"failed: account_users: the list of accounts cannot be read: {gone}",
+        f"failed: {all_have_it}: every account has this, so api_url looks wrong ({gone})",
+        f"failed: {per_deployment}: the list of deployments cannot be read: {gone}",
+    ]
+    assert re.fullmatch(
+        r"incomplete with 1 skipped, 24 failed: 0 rows from 25 streams, 9 requests, [\d.]+ s; "
+        r"check the path of api_url, which is usually /2016-07",
+        last,
+    )
+    advice = "no stream can be read; check the path of api_url, which is usually /2016-07\n"
+    assert command("--config", path, "--test").stderr.endswith(f"\n{advice}")

@@ -167,7 +167,7 @@ def test_on_a_terminal_it_is_drawn_and_stdout_holds_messages_alone(tmp_path: Pat
         assert "waiting for GET /deployments/" in drawn
         assert "INFO" not in drawn
         assert "WARNING" not in drawn  # the skip is named below
-        assert f"skipped: deployment {sandbox.account.leaving}: deployment_addons" in summary
+        assert f"skipped: deployment_addons of deployment {sandbox.account.leaving}: " in summary
 
         # On the screen that shows the messages nothing is drawn.
         status, text = on_a_terminal(*arguments)
