@@ -172,8 +172,7 @@ class TapCompose(Tap):
         self._streams = {stream.name: stream for stream in selected}  # each other one is a log line
 
         def sync() -> None:
-            names = [stream.name for stream in selected]
-            with progress.show(self.run, names, self.message_writer):
+            with progress.show(self.run, selected, self.message_writer):
                 self.sync_all()
 
         return self._reported(sync)
