@@ -15,6 +15,7 @@ from time import sleep
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Tap
+from singer_sdk.about import TextFormatter
 from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, MappingError
 from singer_sdk.helpers.capabilities import (
     CapabilitiesEnum,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     import click
+    from singer_sdk.about import AboutInfo
     from singer_sdk.plugin_base import _ConfigInput
 
     from tap_compose.streams.base import ComposeStream
@@ -67,6 +69,25 @@ _HELP = {
     "state": "Resume from the last STATE of an earlier run.",
 }
 """The help of each option; the SDK's text on --test is wrong for this tap."""
+
+_EXAMPLE = """
+\b
+Example:
+  tap-compose --config config.json --test
+  tap-compose --config config.json --state state.json | target-jsonl
+"""
+
+
+class _AboutText(TextFormatter, format_name="text"):
+    """What --about prints by default; the SDK leaves out the descriptions of the settings."""
+
+    @override
+    def format_about(self, about_info: AboutInfo) -> str:
+        text = super().format_about(about_info)
+        for name, schema in about_info.settings["properties"].items():
+            line = f"  - Name: {name}\n"
+            text = text.replace(line, f"{line}    Description: {schema['description']}\n")
+        return text
 
 
 class TapCompose(Tap):
@@ -256,6 +277,7 @@ class TapCompose(Tap):
     def get_singer_command(cls) -> click.Command:
         command = super().get_singer_command()
         command.help = "Read a Compose account and write it to stdout as Singer messages."
+        command.epilog = _EXAMPLE
         for option in cast("list[click.Option]", command.params):
             option.help = _HELP.get(str(option.name), option.help)
         return command

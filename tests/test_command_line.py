@@ -32,6 +32,17 @@ def test_the_help_describes_what_the_options_do() -> None:
         assert f"{option} {text} --" in " ".join(lines)
 
 
+def test_the_help_ends_with_an_example_that_runs(tmp_path: Path, sandbox: Sandbox) -> None:
+    *_, first, second = command("--help").stdout.decode().rstrip().splitlines()
+    assert first == "    tap-compose --config config.json --test"
+    assert second == "    tap-compose --config config.json --state state.json | target-jsonl"
+    (tmp_path / "config.json").write_text(json.dumps(config_for(sandbox)))
+    (tmp_path / "state.json").write_text('{"bookmarks": {}}')
+    for line in (first, second):
+        arguments = line.partition("|")[0].split()[1:]
+        assert command(*arguments, cwd=tmp_path).status == 0
+
+
 def test_discovery_needs_no_token() -> None:
     output = command("--discover")
     assert output.status == 0
@@ -47,7 +58,9 @@ def test_about_names_every_setting() -> None:
     for name, schema in about["settings"]["properties"].items():
         assert schema["description"], name
         assert schema["title"], name
-    assert command("--about").status == 0
+    text = command("--about").stdout.decode()
+    for name, schema in about["settings"]["properties"].items():
+        assert f"  - Name: {name}\n    Description: {schema['description']}\n" in text
 
 
 def test_requests_name_the_version(sandbox: Sandbox) -> None:
