@@ -139,3 +139,9 @@ def test_a_shard_tries_what_it_would_read(tmp_path: Path, sandbox: Sandbox) -> N
     output = _tested(sandbox, tmp_path, deployment_shard="2/2")
     assert output.status == 0
     assert all(name.startswith("deployment_") for name in _table(output))
+
+
+def test_a_deployment_that_does_not_exist_is_named(tmp_path: Path, sandbox: Sandbox) -> None:
+    output = _tested(sandbox, tmp_path, deployment_ids=["no-such-id"])
+    line = "| skipped: deployment no-such-id of deployment_ids does not exist in this account\n"
+    assert output.stderr.count(line) == output.stderr.count("no-such-id") == 1
