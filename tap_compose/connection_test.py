@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tap_compose.api.errors import ApiError, RunEndingError
 from tap_compose.failures import gap_of, gap_of_list
-from tap_compose.report import Outcome, StopRun, aligned, counted
+from tap_compose.report import Outcome, StopRun, advice_on, aligned, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,5 +111,5 @@ def table(results: Sequence[TestResult]) -> list[str]:
         *aligned([["stream", "readable", "why not"], *(each.row for each in results)]),
         f"the api_token works: {readable} of {counted(len(results), 'stream')} can be read"
         if readable
-        else "no stream can be read",
+        else f"no stream can be read{advice_on(each.gap for each in results if each.gap)}",
     ]

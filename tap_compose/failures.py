@@ -102,4 +102,5 @@ def gap_of_list(error: ApiError, scope: Scope, path: str, stream: str) -> Gap:
     """
     is_failed = scope is Scope.DEPLOYMENT
     outcome = Outcome.FAILED if is_failed else outcome_of(type(error), scope)
-    return Gap(outcome, stream, f"the list of {path[1:]} cannot be read: {error}")
+    reason = f"the list of {path[1:]} cannot be read: {error}"
+    return Gap(outcome, stream, reason, is_gone=isinstance(error, GoneError))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
+PUBLIC_API = "api.compose.io"
+"""The host of Compose's public API, which was shut down in 2023."""
+
 
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine.

@@ -14,8 +14,9 @@ from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from tap_compose.failures import Scope
 from tap_compose.logs import clean
-from tap_compose.report import Gap, counted
+from tap_compose.report import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from tap_compose.messages import MessageWriter
     from tap_compose.run import Run
+    from tap_compose.streams.base import ComposeStream
 
 LOG_EVERY = 60.0
 """Seconds between two log lines."""
@@ -43,6 +45,8 @@ class ProgressSnapshot:
     Attributes:
         streams: How many streams it has.
         streams_done: How many of them are complete.
+        share: How much of the run is complete, from 0 to 1: each deployment of each stream counts
+            the same. It is 0 until the deployments are known.
         stream: The current one; empty before the first.
         parts: How many deployments the current stream reads; 1 if it is not read by deployment.
         parts_done: How many of these are complete.
@@ -58,6 +62,7 @@ class ProgressSnapshot:
 
     streams: int
     streams_done: int
+    share: float
     stream: str
     parts: int
     parts_done: int
@@ -88,8 +93,8 @@ class ProgressSnapshot:
 
     @property
     def done(self) -> str:
-        """How many streams are complete."""
-        return f"{self.streams_done} of {counted(self.streams, 'stream')}"
+        """How much is complete, and how many streams."""
+        return f"{self.share:.0%}, {self.streams_done} of {counted(self.streams, 'stream')}"
 
     @property
     def waits(self) -> str:
@@ -107,16 +112,17 @@ class Progress:
 
     Args:
         run: The run.
-        streams: The names of its streams, in the order of their sync.
+        streams: Its streams, in the order of their sync.
         writer: What writes its messages.
         rate_over: Seconds over which rates are taken.
     """
 
     def __init__(
-        self, run: Run, streams: Sequence[str], writer: MessageWriter, rate_over: float
+        self, run: Run, streams: Sequence[ComposeStream], writer: MessageWriter, rate_over: float
     ) -> None:
         self._run = run
-        self._streams = list(streams)
+        self._names = [stream.name for stream in streams]
+        self._is_per_deployment = [stream.scope is Scope.DEPLOYMENT for stream in streams]
         self._writer = writer
         self._rate_over = rate_over
         self._seen: deque[tuple[float, int, int]] = deque([(monotonic(), 0, 0)])
@@ -125,6 +131,7 @@ class Progress:
         """Return the progress of the run."""
         report = self._run.report
         stream, stats = report.current_stream
+        position = self._names.index(stream) if stream in self._names else 0
         rows = sum(each.rows for each in list(report.streams.values()))
         requests = self._run.requests_sent
         now = monotonic()
@@ -135,8 +142,9 @@ class Progress:
         seconds = max(now - then, 1e-3)
         waiting_for = "the target to read" if self._writer.is_busy else self._run.waiting_for
         return ProgressSnapshot(
-            len(self._streams),
-            self._streams.index(stream) if stream in self._streams else 0,
+            len(self._names),
+            position,
+            self._share(position, stats.parts_done / stats.parts),
             stream,
             stats.parts,
             stats.parts_done,
@@ -150,8 +158,18 @@ class Progress:
             now - report.began,
         )
 
+    def _share(self, position: int, share_of_current: float) -> float:
+        deployments = self._run.deployment_count
+        if deployments is None and any(self._is_per_deployment):
+            return 0.0
+        parts = [deployments or 1 if each else 1 for each in self._is_per_deployment]
+        current = sum(parts[position : position + 1])
+        return (sum(parts[:position]) + share_of_current * current) / max(sum(parts), 1)
 
-def show(run: Run, streams: Sequence[str], writer: MessageWriter) -> AbstractContextManager[object]:
+
+def show(
+    run: Run, streams: Sequence[ComposeStream], writer: MessageWriter
+) -> AbstractContextManager[object]:
     """Show the progress of a run.
 
     It is drawn if stderr is a terminal, stdout is not, and rich is installed (the extra
@@ -159,7 +177,7 @@ def show(run: Run, streams: Sequence[str], writer: MessageWriter) -> AbstractCon
 
     Args:
         run: The run.
-        streams: The names of its streams, in the order of their sync.
+        streams: Its streams, in the order of their sync.
         writer: What writes its messages.
 
     Returns:
@@ -218,19 +236,12 @@ def _drawn(progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def _warnings_above() -> Iterator[None]:
-    """Print warnings and errors above the drawing, except gaps, which the summary names."""
-
-    def is_news(record: logging.LogRecord) -> bool:
-        args = record.args if isinstance(record.args, tuple) else ()
-        return not any(isinstance(each, Gap) for each in args)
-
+    """Print warnings and errors above the drawing."""
     with ExitStack() as stack:
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stderr__:
                 stack.callback(handler.setLevel, handler.level)
                 stack.callback(handler.setStream, handler.stream)
-                stack.callback(handler.removeFilter, is_news)
-                handler.addFilter(is_news)
                 handler.setLevel(max(handler.level, logging.WARNING))
                 handler.setStream(sys.stderr)  # which rich has replaced
         yield
@@ -252,12 +263,11 @@ def drawing(snapshot: ProgressSnapshot) -> RenderableType:
     def line(text: str, style: str) -> Text:
         return Text.assemble("  ", (clean(text), style), no_wrap=True, overflow="ellipsis")
 
-    share = snapshot.parts_done / snapshot.parts
     minutes, seconds = divmod(int(snapshot.seconds), 60)
     head = Table.grid(padding=(0, 1))
     head.add_row(
         Text("tap-compose", "bold"),
-        ProgressBar(snapshot.streams, snapshot.streams_done + share, width=30),
+        ProgressBar(1.0, snapshot.share, width=30),
         snapshot.done,
         Text(f"{minutes}:{seconds:02}", "cyan"),
     )

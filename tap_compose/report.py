@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 from tap_compose.logs import print_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
 logger = logging.getLogger("tap-compose")
+
+_NAMED = 3
+"""How many deployments, or reasons, a line names; ``LOGLEVEL=DEBUG`` logs all of them."""
 
 
 class StopRun(BaseException):
@@ -54,7 +57,7 @@ class Gap:
         stream: The stream's name, or None if it concerns the run.
         reason: Why, in one line.
         deployment_id: The deployment, if it concerns one.
-        is_gone: Whether it is missing because it no longer exists.
+        is_gone: Whether it does not exist, or no longer.
     """
 
     outcome: Outcome
@@ -62,15 +65,6 @@ class Gap:
     reason: str
     deployment_id: str | None = None
     is_gone: bool = False
-
-    def __str__(self) -> str:
-        """Name the place and the reason."""
-        place = " of ".join(
-            part
-            for part in (self.stream, self.deployment_id and f"deployment {self.deployment_id}")
-            if part
-        )
-        return ": ".join(part for part in (self.outcome.value, place, self.reason) if part)
 
 
 @dataclass
@@ -105,7 +99,7 @@ class StreamStats:
 
 @dataclass
 class Report:
-    """Collects the counters and the gaps of one run, and logs each gap once.
+    """Collects the counters and the gaps of one run.
 
     Attributes:
         gaps: What is missing.
@@ -130,14 +124,14 @@ class Report:
         return begun[-1] if begun else ("", StreamStats())
 
     def add(self, gap: Gap) -> None:
-        """Record a gap and log it: a skip as a warning, the others as errors.
+        """Record a gap; only the summary logs it, unless the log level is DEBUG.
 
         Args:
             gap: What is missing.
         """
         self.gaps.append(gap)
-        level = logging.WARNING if gap.outcome is Outcome.SKIPPED else logging.ERROR
-        logger.log(level, "%s", gap)
+        for _, line in _gap_lines([gap]):
+            logger.debug("%s", line)
 
     def gaps_of(self, stream: str, outcome: Outcome | None = None) -> list[Gap]:
         """The gaps of a stream, all of them or those of one outcome."""
@@ -178,6 +172,7 @@ class Report:
             level, state = logging.ERROR, f"stopped early: {stopped};"
         elif self.exit_status(fail_on_skip=False):
             level, state = logging.ERROR, f"incomplete{missing}:"
+            end = "" if rows else advice_on(self.gaps)
         else:
             state = f"done{missing}:"
             if self.exit_status(fail_on_skip=fail_on_skip):
@@ -196,7 +191,7 @@ class Report:
         """
         level, verdict = self.verdict(stopped, fail_on_skip=fail_on_skip)
         if sys.stderr.isatty():
-            lines = [*self._table(), *self._gap_lines(), verdict]
+            lines = [*self._table(), *(line for _, line in _gap_lines(self.gaps)), verdict]
             print_lines(["", *lines])
             return
         for stream, stats in self.streams.items():
@@ -210,9 +205,13 @@ class Report:
             )
             extra = {"summary": {stream: counts}}
             logger.info("summary of %s: %s", stream, ", ".join(words), extra=extra)
-        for line in self._gap_lines():
-            logger.warning("%s", line)
+        self.log_gaps()
         logger.log(level, "%s", verdict)
+
+    def log_gaps(self) -> None:
+        """Log what is missing and why."""
+        for level, line in _gap_lines(self.gaps):
+            logger.log(level, "%s", line)
 
     def _counts(self, stream: str, stats: StreamStats) -> dict[str, float]:
         return {
@@ -232,25 +231,54 @@ class Report:
         head = ["stream", *self._counts("", StreamStats())]
         return aligned([head, *rows], numbers=range(1, len(head)))
 
-    def _gap_lines(self) -> list[str]:
-        """What is missing and why: a line for each outcome and deployment."""
-        lines = []
-        for outcome in Outcome:
-            places: dict[str, dict[str, list[str]]] = {}
-            for gap in self.gaps:
-                if gap.outcome is outcome:
-                    place = gap.deployment_id and f"deployment {gap.deployment_id}"
-                    reasons = places.setdefault(place or "account", {})
-                    streams = reasons.setdefault(gap.reason, [])
-                    if gap.stream and gap.stream not in streams:
-                        streams.append(gap.stream)
-            for place, reasons in places.items():
-                parts = (
-                    f"{', '.join(streams)}: {reason}" if streams else reason
-                    for reason, streams in reasons.items()
-                )
-                lines.append(f"{outcome.value}: {place}: {'; '.join(parts)}")
-        return lines
+
+def advice_on(gaps: Iterable[Gap]) -> str:
+    """Return what to do if nothing at all can be read, to be appended to a line; or nothing.
+
+    Args:
+        gaps: What is missing.
+    """
+    is_wrong = any(gap.outcome is Outcome.FAILED and gap.is_gone for gap in gaps)
+    return "; check the path of api_url, which is usually /2016-07" if is_wrong else ""
+
+
+def _gap_lines(gaps: Sequence[Gap]) -> list[tuple[int, str]]:
+    """Return what is missing and why, with its log level.
+
+    One line per outcome and stream, however many deployments there are; streams that lack the same
+    share a line.
+    """
+    found: dict[tuple[Outcome, str | None], tuple[dict[str, None], dict[str, None]]] = {}
+    for gap in gaps:
+        deployments, reasons = found.setdefault((gap.outcome, gap.stream), ({}, {}))
+        reasons[gap.reason] = None
+        if gap.deployment_id:
+            deployments[gap.deployment_id] = None
+    streams: dict[tuple[Outcome, str, str], list[str]] = {}
+    for (outcome, stream), (deployments, reasons) in found.items():
+        where, why = _deployments(list(deployments)), _first(list(reasons), "; ")
+        streams.setdefault((outcome, where, why), []).extend([stream] if stream else [])
+    return [
+        (
+            logging.WARNING if outcome is Outcome.SKIPPED else logging.ERROR,
+            ": ".join(part for part in (outcome.value, f"{', '.join(names)}{where}", why) if part),
+        )
+        for each in Outcome
+        for (outcome, where, why), names in streams.items()
+        if outcome is each
+    ]
+
+
+def _deployments(ids: Sequence[str]) -> str:
+    if len(ids) > 1:
+        return f" of {len(ids):,} deployments ({_first(ids, ', ')})"
+    return f" of deployment {ids[0]}" if ids else ""
+
+
+def _first(texts: Sequence[str], separator: str) -> str:
+    """Return the first few texts."""
+    more = len(texts) - _NAMED
+    return separator.join([*texts[:_NAMED], *([f"{more:,} more"] if more > 0 else [])])
 
 
 def counted(count: int, singular: str, plural: str | None = None) -> str:

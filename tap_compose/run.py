@@ -136,6 +136,14 @@ class Run:
             self._ids["chosen"] = ids if isinstance(ids, ApiError) else self._chosen(ids)
         return self._ids["chosen"]
 
+    @property
+    def deployment_count(self) -> int | None:
+        """How many deployments this run reads; 0 if they cannot be listed, None until then."""
+        ids = self._ids.get("chosen")
+        if ids is None:
+            return None
+        return len(ids) if isinstance(ids, list) else 0
+
     def _chosen(self, ids: list[str]) -> list[str]:
         chosen, shard = self.settings.deployment_ids, self.settings.deployment_shard
         if chosen is not None:

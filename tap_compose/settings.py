@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from singer_sdk import typing as th
 
 from tap_compose import __version__
-from tap_compose.hosts import is_loopback
+from tap_compose.hosts import PUBLIC_API, is_loopback
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
         "api_url",
         th.StringType,
-        default="https://api.compose.io/2016-07",
+        default=f"https://{PUBLIC_API}/2016-07",
         title="API URL",
         description=(
             "Base URL of the API. Must be https, so that the token is encrypted, "

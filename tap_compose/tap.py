@@ -15,13 +15,14 @@ from time import sleep
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Tap
+from singer_sdk.about import TextFormatter
 from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, MappingError
 from singer_sdk.helpers.capabilities import (
     CapabilitiesEnum,
     PluginCapabilities,
     TapCapabilities,
 )
-from singer_sdk.singerlib import StateMessage
+from singer_sdk.singerlib import Catalog, StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
@@ -36,6 +37,7 @@ from tap_compose.messages import MessageWriter, stdout_failed
 from tap_compose.report import Report, StopRun
 from tap_compose.run import Run
 from tap_compose.settings import SETTINGS_SCHEMA, SettingsError
+from tap_compose.stream_maps import check_stream_maps
 from tap_compose.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     import click
+    from singer_sdk.about import AboutInfo
     from singer_sdk.plugin_base import _ConfigInput
 
     from tap_compose.streams.base import ComposeStream
@@ -53,7 +56,10 @@ _LONGEST_STOP = 5.0
 
 _HELP = {
     "about_format": "Output format of --about.",
-    "config": "Config file in JSON, or ENV for the variables TAP_COMPOSE_...; can be repeated.",
+    "config": (
+        "Config file in JSON, or ENV for the variables TAP_COMPOSE_..., which win over files; "
+        "can be repeated."
+    ),
     "discover": "Print the catalog, with all streams and columns; needs no settings.",
     "test": (
         "Send a request or two per stream, print which streams the token can read, and exit "
@@ -63,6 +69,25 @@ _HELP = {
     "state": "Resume from the last STATE of an earlier run.",
 }
 """The help of each option; the SDK's text on --test is wrong for this tap."""
+
+_EXAMPLE = """
+\b
+Example:
+  tap-compose --config config.json --test
+  tap-compose --config config.json --state state.json | target-jsonl
+"""
+
+
+class _AboutText(TextFormatter, format_name="text"):
+    """What --about prints by default; the SDK leaves out the descriptions of the settings."""
+
+    @override
+    def format_about(self, about_info: AboutInfo) -> str:
+        text = super().format_about(about_info)
+        for name, schema in about_info.settings["properties"].items():
+            line = f"  - Name: {name}\n"
+            text = text.replace(line, f"{line}    Description: {schema['description']}\n")
+        return text
 
 
 class TapCompose(Tap):
@@ -125,8 +150,18 @@ class TapCompose(Tap):
 
     @override
     def setup_mapper(self) -> None:
-        _ = self.streams  # they correct the catalog that the stream maps begin with
-        super().setup_mapper()
+        # The streams correct the catalog that the stream maps begin with, so they come first.
+        columns = {name: stream.schema["properties"] for name, stream in self.streams.items()}
+        for warning in check_stream_maps(self.config.get("stream_maps") or {}, columns):
+            self.logger.warning(warning)
+        super(Tap, self).setup_mapper()
+        # The SDK registers deselected streams too, and refuses a map for one: it has no keys.
+        selected = {
+            name: entry
+            for name, entry in self.catalog.items()
+            if self.streams[name].is_selected_by_catalog
+        }
+        self.mapper.register_raw_streams_from_catalog(Catalog(selected))
 
     @property
     @override
@@ -158,8 +193,7 @@ class TapCompose(Tap):
         self._streams = {stream.name: stream for stream in selected}  # each other one is a log line
 
         def sync() -> None:
-            names = [stream.name for stream in selected]
-            with progress.show(self.run, names, self.message_writer):
+            with progress.show(self.run, selected, self.message_writer):
                 self.sync_all()
 
         return self._reported(sync)
@@ -177,6 +211,7 @@ class TapCompose(Tap):
             return stop.status
         finally:
             self.run.close()
+        self.run.report.log_gaps()
         print_lines(table(results))
         gaps = [each.gap for each in results if each.gap is not None]
         report = Report([*self.run.report.gaps, *gaps])
@@ -242,6 +277,7 @@ class TapCompose(Tap):
     def get_singer_command(cls) -> click.Command:
         command = super().get_singer_command()
         command.help = "Read a Compose account and write it to stdout as Singer messages."
+        command.epilog = _EXAMPLE
         for option in cast("list[click.Option]", command.params):
             option.help = _HELP.get(str(option.name), option.help)
         return command

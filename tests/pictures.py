@@ -51,7 +51,7 @@ def record() -> None:
         redirect_stdout(nowhere),
     ):
         tap = TapCompose(config={"api_url": sandbox.url, "api_token": sandbox.token})
-        seen = Progress(tap.run, list(tap.streams), tap.message_writer, rate_over=10)
+        seen = Progress(tap.run, list(tap.streams.values()), tap.message_writer, rate_over=10)
         watcher = Thread(target=watch)
         watcher.start()
         tap.sync_and_report()

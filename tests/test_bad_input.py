@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
-from tests.tap_runs import Output, catalog_of, command, config_for
+from tests.tap_runs import Output, catalog_of, command, config_for, discover, sync
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -259,6 +261,88 @@ def test_a_stream_map_that_makes_no_sense(tmp_path: Path) -> None:
     assert line.startswith("Removing key property 'id' is not permitted")
 
 
+@pytest.mark.parametrize(
+    ("maps", "expected"),
+    [
+        ({"audit_event": {"email": None}}, "no stream audit_event; did you mean audit_events?"),
+        ({"people": {}}, "no stream people; see tap-compose --discover"),
+        ({"audit_events": None, "tems": None}, "no stream tems; did you mean teams?"),
+        ({"deploiment_*": {}}, "no stream deploiment_*; did you mean deployments?"),
+        (
+            {"people": {"__source__": "account_user", "name": None}},
+            "no stream account_user; did you mean account_users?",
+        ),
+        (
+            {"audit_events": {"emial": None}},
+            "audit_events has no column emial; did you mean email?",
+        ),
+        (
+            {"audit_events": {"emial": "__NULL__"}},
+            "audit_events has no column emial; did you mean email?",
+        ),
+        ({"*": {"qqq": None}}, "* has no column qqq; see tap-compose --discover"),
+        (
+            {"people": {"__source__": "account_users", "email": None}},
+            "people has no column email; see tap-compose --discover",
+        ),
+    ],
+)
+def test_a_stream_map_of_what_does_not_exist(
+    tmp_path: Path, maps: dict[str, Any], expected: str
+) -> None:
+    assert _refused(tmp_path, {**GOOD, "stream_maps": maps}) == f"stream_maps: {expected}"
+
+
+def test_the_last_stream_map_that_matches_is_applied_and_the_others_are_named(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    maps = {
+        "audit_events": {"email": None, "digest": "md5(id)"},
+        "user": {"name": None},
+        "*": {"email": None, "ip": "__NULL__", "account_id": None},
+        "team*": {"users": None, "__filter__": "True", "__alias__": "groups"},
+        "people": {"__source__": "user", "name": None, "__key_properties__": ["id"]},
+        "__else__": None,
+    }
+    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
+    streams = ("audit_events", "teams", "user")
+    catalog.write_text(json.dumps(catalog_of(*streams)))
+    config.write_text(json.dumps(config_for(sandbox, stream_maps=maps)))
+    output = command("--config", config, "--catalog", catalog)
+    assert (output.status, _complaints(output)) == (
+        0,
+        [
+            f"stream_maps: the map {earlier} is not applied to {stream}: "
+            f"the later map {later} replaces it; merge them"
+            for earlier, stream, later in (
+                ("audit_events", "audit_events", "*"),
+                ("user", "user", "*"),
+                ("*", "teams", "team*"),
+            )
+        ],
+    )
+    columns = {name: set(rows[0]) for name, rows in output.rows.items()}
+    assert columns.keys() == {"audit_events", "groups", "people", "user"}
+    assert not {"digest", "email", "ip", "account_id"} & columns["audit_events"]
+    assert "name" in columns["user"]
+    assert "name" not in columns["people"]
+
+
+def test_a_stream_map_may_drop_what_the_catalog_deselects(tmp_path: Path, sandbox: Sandbox) -> None:
+    content = catalog_of("user")
+    (entry,) = (each for each in content["streams"] if each["tap_stream_id"] == "user")
+    for each in entry["metadata"]:
+        if each["breadcrumb"] == ["properties", "name"]:
+            each["metadata"]["selected"] = False
+    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(content))
+    maps = {"user": {"name": None}, "teams": {"users": None, "id": "md5(id)"}}
+    config.write_text(json.dumps(config_for(sandbox, stream_maps=maps)))
+    output = command("--config", config, "--catalog", catalog)
+    assert (output.status, _complaints(output)) == (0, [])
+    assert [set(row) for row in output.rows["user"]] == [{"id"}]
+
+
 def test_a_wrong_token(tmp_path: Path, sandbox: Sandbox) -> None:
     config = {**config_for(sandbox), "api_token": "mistyped-token"}
     path = tmp_path / "config.json"
@@ -282,18 +366,66 @@ def test_nobody_listening(tmp_path: Path) -> None:
     assert output.status == 1
     (line,) = _complaints(output)
     assert line.startswith(
-        f"stopped early: no connection to 127.0.0.1:{port}; nothing responds at 127.0.0.1:{port}: "
-        "check api_url and the network; 0 rows"
+        f"stopped early: connection refused by 127.0.0.1:{port}; "
+        f"nothing responds at 127.0.0.1:{port}: check api_url and the network; 0 rows"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "advice"),
+    [
+        (
+            {"api_url": "https://no-such-host.invalid/2016-07"},
+            "no-such-host.invalid",
+            "check api_url and the network",
+        ),
+        (
+            {},
+            "api.compose.io",
+            (
+                "Compose's public API was shut down in 2023; set api_url to another server, "
+                "such as that of compose-sandbox"
+            ),
+        ),
+    ],
+)
+def test_an_unknown_host(
+    settings: dict[str, Any],
+    host: str,
+    advice: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=socket.gaierror))
+    assert sync({**GOOD, **settings, "max_retries": 0}, streams=["user"]).status == 1
+    stopped = f"stopped early: unknown host {host}; nothing responds at {host}: {advice}; 0 rows"
+    assert caplog.messages[-1].startswith(stopped)
 
 
 def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox: Sandbox) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config_for(sandbox, api_url=sandbox.url.replace("2016-07", "v1"))))
     output = command("--config", path)
-    assert output.status == 1
-    lines = _complaints(output)
-    assert "failed: user: every account has this, so api_url looks wrong (HTTP 404 Not Found" in (
-        "\n".join(lines)
+    assert (output.status, output.rows) == (1, {})
+    all_have_it = (
+        "accounts, audit_events, clusters, database_versions, databases, datacenters, deployments, "
+        "teams, user"
     )
-    assert output.rows == {}
+    names = sorted(each["tap_stream_id"] for each in discover()["streams"])
+    per_deployment = ", ".join(each for each in names if each.startswith("deployment_"))
+    gone = "HTTP 404 Not Found: not_found"
+    *missing, last = _complaints(output)
+    assert missing == [
+        f"skipped: billables: this account does not have it ({gone})",
+        f"failed: account_users: the list of accounts cannot be read: {gone}",
+        f"failed: {all_have_it}: every account has this, so api_url looks wrong ({gone})",
+        f"failed: {per_deployment}: the list of deployments cannot be read: {gone}",
+    ]
+    assert re.fullmatch(
+        r"incomplete with 1 skipped, 24 failed: 0 rows from 25 streams, 9 requests, [\d.]+ s; "
+        r"check the path of api_url, which is usually /2016-07",
+        last,
+    )
+    advice = "no stream can be read; check the path of api_url, which is usually /2016-07\n"
+    assert command("--config", path, "--test").stderr.endswith(f"\n{advice}")

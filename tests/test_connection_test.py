@@ -113,7 +113,7 @@ def test_a_wrong_address_is_no_working_token(tmp_path: Path, sandbox: Sandbox) -
     assert "api_url looks wrong" in _table(output)["accounts"]
     assert _table(output)["account_users"].startswith("no the list of accounts cannot be read: ")
     assert "| ERROR" not in output.stderr  # the table says it
-    assert output.stderr.endswith("no stream can be read\n")
+    assert "\nno stream can be read" in output.stderr
 
 
 def test_a_refused_list_of_accounts_is_a_skip_as_in_a_sync(tmp_path: Path) -> None:
@@ -139,3 +139,9 @@ def test_a_shard_tries_what_it_would_read(tmp_path: Path, sandbox: Sandbox) -> N
     output = _tested(sandbox, tmp_path, deployment_shard="2/2")
     assert output.status == 0
     assert all(name.startswith("deployment_") for name in _table(output))
+
+
+def test_a_deployment_that_does_not_exist_is_named(tmp_path: Path, sandbox: Sandbox) -> None:
+    output = _tested(sandbox, tmp_path, deployment_ids=["no-such-id"])
+    line = "| skipped: deployment no-such-id of deployment_ids does not exist in this account\n"
+    assert output.stderr.count(line) == output.stderr.count("no-such-id") == 1

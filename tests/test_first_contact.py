@@ -169,7 +169,7 @@ def test_of_a_process_with_default_retries(
     problem = (
         f"no complete response from {address} in 1 s"
         if is_silent
-        else f"no connection to {address}"
+        else f"connection refused by {address}"
     )
     assert output.status == 1
     retries = [line for line in output.stderr.splitlines() if "; retry " in line]

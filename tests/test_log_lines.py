@@ -101,7 +101,7 @@ def test_the_tables_on_a_terminal_are_escaped_and_masked(tmp_path: Path) -> None
             for each in ("\x1b[2J", "\x1b]0", "\x07", "\x9b", "\u202e", "\u2028", "\x7f"):
                 assert each not in text
             if not arguments:
-                assert f"skipped: deployment {ESCAPED}: deployment_alerts: it no" in plain
+                assert f"skipped: deployment_alerts of deployment {ESCAPED}: it no" in plain
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tap_compose.report import Gap, Outcome
 from tap_compose.run import Run
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
+from tap_compose.tap import TapCompose
 from tests.pictures import SNAPSHOT
 from tests.tap_runs import Output, catalog_of, config_for, on_a_terminal, sync, without_colours
 
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 def test_in_a_line() -> None:
     assert str(SNAPSHOT) == (
-        f"16 of {SNAPSHOT.streams} streams; deployment_recipes: 360 of 1,000 deployments; "
+        f"60%, 16 of {SNAPSHOT.streams} streams; deployment_recipes: 360 of 1,000 deployments; "
         "58,220 rows, 2,699/s; 7,443 requests, 139/s; 8 skipped; "
-        "waiting for GET /deployments/ae97e9023ca17363b758b60f/recipes and 7 more, for 0 s"
+        "waiting for GET /deployments/ae97e9023ca17363b758b60f/recipes and 7 more"
     )
 
 
@@ -43,11 +44,11 @@ def test_as_a_drawing() -> None:
         console.print(drawing(SNAPSHOT))
         lines = console.export_text().splitlines()
     assert lines[0].startswith("tap-compose ━━━")
-    assert lines[0].split()[-5:] == ["16", "of", str(SNAPSHOT.streams), "streams", "0:55"]
+    assert lines[0].split()[-6:] == ["60%,", "16", "of", str(SNAPSHOT.streams), "streams", "0:55"]
     assert [line.strip() for line in lines[1:]] == [
         "deployment_recipes: 360 of 1,000 deployments",
         "58,220 rows, 2,699/s; 7,443 requests, 139/s; 8 skipped",
-        "waiting for GET /deployments/ae97e9023ca17363b758b60f/recipes and 7 more, for 0 s",
+        "waiting for GET /deployments/ae97e9023ca17363b758b60f/recipes and 7 more",
     ]
 
 
@@ -85,7 +86,9 @@ def test_rates_are_those_of_late(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(progress, "monotonic", lambda: now)
     run = Run({})
-    look = Progress(run, ["teams", "user"], MessageWriter(), rate_over=10).snapshot
+    known = TapCompose(config={}, validate_config=False, setup_mapper=False).streams
+    streams = [known["teams"], known["user"]]
+    look = Progress(run, streams, MessageWriter(), rate_over=10).snapshot
     stats = run.report.stats_of("user")
     stats.began = now
     for _ in range(20):
@@ -124,6 +127,11 @@ def test_a_line_now_and_then_where_nobody_looks_on(
     assert first["parts_done"] < 30
     assert 0 < max(each["requests_per_second"] for each in places) < 30
     assert last["streams_done"] == 1
+    for place in places:  # two streams of 30 deployments
+        if place["stream"]:
+            done = 30 * place["streams_done"] + place["parts_done"]
+            assert place["share"] == pytest.approx(done / 60, abs=0.02)
+        assert not place["waiting_for"].endswith(" 0 s")
     assert last["rows"] > first["rows"] > 0
     assert any("GET /deployments/" in each["waiting_for"] for each in places)
 
@@ -167,7 +175,7 @@ def test_on_a_terminal_it_is_drawn_and_stdout_holds_messages_alone(tmp_path: Pat
         assert "waiting for GET /deployments/" in drawn
         assert "INFO" not in drawn
         assert "WARNING" not in drawn  # the skip is named below
-        assert f"skipped: deployment {sandbox.account.leaving}: deployment_addons" in summary
+        assert f"skipped: deployment_addons of deployment {sandbox.account.leaving}: " in summary
 
         # On the screen that shows the messages nothing is drawn.
         status, text = on_a_terminal(*arguments)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tap_compose.report import Gap, Outcome, Report, counted
+from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.faults import Fault
+from tap_compose.sandbox.quirks import Quirks
+from tap_compose.sandbox.server import Sandbox
 from tests.tap_runs import catalog_of, command, config_for, on_a_terminal, sync, without_colours
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tap_compose.sandbox.server import Sandbox
 
 LOGGING = """
 version: 1
@@ -96,18 +98,33 @@ def test_log_lines_where_stderr_is_no_terminal(tmp_path: Path, sandbox: Sandbox)
     lines = [part[3].strip() for part in parts if len(part) > 3]
     leaving = sandbox.account.leaving
     table = re.sub(r"[\d.]+ s$", "T s", "\n".join(lines[-5:-1]), flags=re.MULTILINE)
-    gone = (
-        "deployment_addons, deployment_portals: it no longer exists or is being deprovisioned "
-        "(HTTP 404 Not Found: not_found)"
-    )
+    gone = "it no longer exists or is being deprovisioned (HTTP 404 Not Found: not_found)"
     nothing = "0 retries, {} skipped, 0 failed, 0 dropped, T s"
     assert table.splitlines() == [
         f"summary of deployment_addons: 21 rows, 12 requests, {nothing.format(1)}",
         f"summary of deployment_portals: 22 rows, 12 requests, {nothing.format(1)}",
         f"summary of teams: 2 rows, 1 request, {nothing.format(0)}",
-        f"skipped: deployment {leaving}: {gone}",
+        f"skipped: deployment_addons, deployment_portals of deployment {leaving}: {gone}",
     ]
     assert lines[-1].startswith("done with 2 skipped: 45 rows from 3 streams, 26 requests, ")
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_a_stream_that_lacks_many_deployments_has_one_line(tmp_path: Path, level: str) -> None:
+    size = Size(deployments=20, events=0, quirks=Quirks.NONE)
+    with Sandbox(size, faults=[Fault("403", 1, "/deployments/*/addons")]) as sandbox:
+        inputs = _inputs(tmp_path, sandbox)
+        output = command(*inputs, environment={"LOGLEVEL": level})
+    lines = [line.split("|", 3) for line in output.stderr.splitlines() if "| skipped: " in line]
+    first = ", ".join(sandbox.account.deployment_ids[:3])
+    why = "this token may not read it (HTTP 403 Forbidden: struck by a fault)"
+    summary = f"skipped: deployment_addons of 20 deployments ({first}, 17 more): {why}"
+    each = [
+        f"skipped: deployment_addons of deployment {name}: {why}"
+        for name in (sandbox.account.deployment_ids if level == "DEBUG" else [])
+    ]
+    assert [part[3].strip() for part in lines] == [*each, summary]
+    assert [part[1].strip() for part in lines] == [*["DEBUG"] * len(each), "WARNING"]
 
 
 def test_fields_where_logs_are_structured(tmp_path: Path, sandbox: Sandbox) -> None:

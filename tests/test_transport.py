@@ -154,11 +154,11 @@ def test_nobody_listens() -> None:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(NoConnectionError) as caught:
         _get(f"http://{address}")
-    assert str(caught.value) == f"no connection to {address}"
+    assert str(caught.value) == f"connection refused by {address}"
 
 
 def test_an_unknown_host() -> None:
-    with pytest.raises(NoConnectionError, match=r"^no connection to no-such-host\.invalid$"):
+    with pytest.raises(NoConnectionError, match=r"^unknown host no-such-host\.invalid$"):
         _get("https://no-such-host.invalid")
 
 

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from tap_compose.api.errors import ApiError, TransientError, UnreachableError
+from tap_compose.hosts import PUBLIC_API
 
 if TYPE_CHECKING:
     from tap_compose.api.scheduler import Tuning
@@ -89,6 +90,10 @@ class FirstContact:
         Args:
             message: Why there was no response.
         """
-        return UnreachableError(
-            f"{message}; nothing responds at {self._address}: check api_url and the network"
-        )
+        advice = "check api_url and the network"
+        if self._address == PUBLIC_API:
+            advice = (
+                "Compose's public API was shut down in 2023; set api_url to another server, "
+                "such as that of compose-sandbox"
+            )
+        return UnreachableError(f"{message}; nothing responds at {self._address}: {advice}")

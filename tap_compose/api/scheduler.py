@@ -15,7 +15,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from math import inf
+from math import ceil, inf
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -209,18 +209,19 @@ class RequestScheduler:
                 oldest = next(iter(self._in_flight))
                 more = len(self._in_flight) - 1
                 others = f" and {more} more" if more else ""
-                return f"GET {oldest.path}{others}, for {now - oldest.started:.0f} s"
+                seconds = int(now - oldest.started)
+                return f"GET {oldest.path}{others}" + (f", for {seconds} s" if seconds else "")
             first = self._next()
             if first is None:  # or the bodies that are there must be read before
                 return ""
             pause = self._pace.paused_until - now
             if pause > 0:
-                return f"the end of a pause of all requests, in {pause:.0f} s"
+                return f"the end of a pause of all requests, in {_seconds(pause)}"
             due, pending = first
             wait = self._pace.ready_at - now
             if wait > 0 and due <= now:
-                return f"the turn of GET {pending.path} at the rate of the API, in {wait:.0f} s"
-            return f"the retry of GET {pending.path}, in {max(due - now, 0):.0f} s"
+                return f"the turn of GET {pending.path} at the rate of the API, in {_seconds(wait)}"
+            return f"the retry of GET {pending.path}, in {_seconds(due - now)}"
 
     def submit(self, pending: PendingRequest) -> None:
         """Send a request as soon as there is a free slot.
@@ -519,3 +520,8 @@ class RequestScheduler:
                 "sent at the rate that it bears, now about %.2g per second",
                 rate,
             )
+
+
+def _seconds(seconds: float) -> str:
+    """Return a wait in words; one that is about to end is 1 s."""
+    return f"{max(ceil(seconds), 1)} s"

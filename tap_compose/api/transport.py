@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from dataclasses import dataclass
 from time import monotonic
@@ -235,9 +236,16 @@ class RequestsTransport:
             if isinstance(cause, ssl.SSLError):
                 reason = _tls_reason(cause)
                 return BrokenConnectionError(f"TLS with {self._address} broke: {reason}")
-        if not exchange.has_connected and not exchange.is_reused:
-            return NoConnectionError(f"no connection to {self._address}")
-        return BrokenConnectionError(f"the connection to {self._address} broke")
+        if exchange.has_connected or exchange.is_reused:
+            return BrokenConnectionError(f"the connection to {self._address} broke")
+        return NoConnectionError(self._why_not_connected(causes))
+
+    def _why_not_connected(self, causes: list[BaseException]) -> str:
+        if any(isinstance(each, socket.gaierror) for each in causes):
+            return f"unknown host {urlsplit(self._origin).hostname}"
+        if any(isinstance(each, ConnectionRefusedError) for each in causes):
+            return f"connection refused by {self._address}"
+        return f"no connection to {self._address}"
 
     def _time_out(self, causes: list[BaseException], timeout: float) -> TransportError:
         connecting = urllib3.exceptions.ConnectTimeoutError
