@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +22,7 @@ from tests.documents import ROOT
 from tests.tap_runs import catalog_of, config_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +45,13 @@ class Load:
     folder: Path
     sandbox: Sandbox
 
-    def run(
+    def run(self, script: str = TARGET, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Load, and wait until it ends."""
+        with self.started(script, **options) as process:
+            stdout, stderr = process.communicate(timeout=100)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def started(
         self,
         script: str = TARGET,
         *,
@@ -51,20 +59,20 @@ class Load:
         before: Sequence[str] = (),
         folder: str | None = None,
         **settings: Any,
-    ) -> subprocess.CompletedProcess[str]:
-        """Load with this script for a target of this name."""
+    ) -> subprocess.Popen[str]:
+        """Start to load with this script for a target of this name, in a process group."""
         (self.folder / "config.json").write_text(json.dumps(config_for(self.sandbox, **settings)))
         target = self.folder / name
         target.write_text(script)
         target.chmod(0o755)
-        return subprocess.run(
+        return subprocess.Popen(
             [*before, ROOT / "examples" / "load.sh", folder or self.folder, target],
             cwd="/",
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=100,
+            start_new_session=True,
         )
 
     @property
@@ -164,6 +172,61 @@ def test_a_target_that_does_not_exist(load: Load) -> None:
     result = load.run("#!/no/such/program\n")
     assert result.returncode not in {0, 75}
     assert not load.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("send", "how", "status"),
+    [
+        (os.killpg, signal.SIGINT, 130),
+        (os.kill, signal.SIGTERM, 143),
+        (os.killpg, signal.SIGTERM, 143),
+    ],
+    ids=["Ctrl-C", "the script alone", "all"],
+)
+def test_a_signal_ends_the_tap_and_keeps_what_it_has_read(
+    send: Callable[[int, int], None], how: signal.Signals, status: int, load: Load
+) -> None:
+    store = load.folder / "stored"
+    target = f"{TARGET}    else:\n        print(line, end='', file=open({str(store)!r}, 'a'))\n"
+    account = Account(Size(deployments=2, events=9000, recipes=2))
+    with Sandbox(account=account, latency=0.3) as slow:
+        slow_load = Load(load.folder, slow)
+        with slow_load.started(target, api_url=slow.url) as process:
+            while not store.exists() or '"RECORD"' not in store.read_text():
+                assert process.poll() is None
+                time.sleep(0.1)
+            send(process.pid, how)
+            stdout, stderr = process.communicate(timeout=100)
+        assert (process.returncode, stdout) == (status, ""), stderr
+        last = stderr.splitlines()[-1]
+        assert f"stopped early: received {how.name}; " in last
+        assert (load.folder / "target.log").read_text() == ""
+        assert "audit_events" in load.state.read_text()
+        assert not (load.folder / "load.pipe").exists()
+        before = _events(store)
+        assert 0 < len(before) < len(account.events)
+
+        slow.log.clear()
+        assert slow_load.run(target).returncode == 0
+        assert {*_events(store)} == {
+            account.events.id_at(each) for each in range(len(account.events))
+        }
+
+
+def _events(store: Path) -> list[str]:
+    messages = [json.loads(line) for line in store.read_text().splitlines()]
+    return [each["record"]["id"] for each in messages if each["type"] == "RECORD"]
+
+
+@pytest.mark.parametrize("name", ["config", "target"])
+def test_settings_that_are_missing(name: str, load: Load) -> None:
+    missing = load.folder / f"{name}.json"
+    result = load.run(before=("bash", "-c", f'rm {missing}; exec "$@"', "bash"))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"nothing loaded: {missing} cannot be read; put the settings of the {name} there\n"
+    )
+    assert not (load.folder / "load.txt").exists()
 
 
 def test_a_second_run_at_the_same_time_does_nothing(load: Load) -> None:
