@@ -155,15 +155,19 @@ def test_run_ends_quietly_with_requests_in_flight() -> None:
     assert (process.returncode, process.stderr) == (124, "")
 
 
-def test_run_passes_a_termination_on() -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_run_forwards_a_signal(how: signal.Signals) -> None:
     child = "import time; print('ready', flush=True); time.sleep(60)"
     with subprocess.Popen(
-        [*SANDBOX, "run", "--", sys.executable, "-c", child], stdout=subprocess.PIPE
+        [*SANDBOX, "run", "--", sys.executable, "-c", child],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 128 + signal.SIGTERM
+        process.send_signal(how)
+        assert process.wait(60) == 128 + how
 
 
 SIGNALS_AROUND_A_START = """
@@ -184,24 +188,30 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("how", "child", "status"),
+    ("how", "is_terminal", "child", "status"),
     [
-        (signal.SIGTERM, "import time; time.sleep(600)", 128 + signal.SIGTERM),
-        (signal.SIGINT, "exit(7)", 7),
+        (signal.SIGTERM, False, "import time; time.sleep(600)", 128 + signal.SIGTERM),
+        (signal.SIGINT, False, "import time; time.sleep(600)", 128 + signal.SIGINT),
+        (signal.SIGINT, True, "exit(7)", 7),  # the terminal sends it to the command too
     ],
 )
 def test_run_leaves_no_command_behind_that_a_signal_met_at_its_start(
-    how: signal.Signals, child: str, status: int
+    how: signal.Signals, is_terminal: bool, child: str, status: int
 ) -> None:
+    pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
+    terminal, other_end = pty.openpty()
     process = subprocess.run(
         [
             *(sys.executable, "-c", SIGNALS_AROUND_A_START, str(int(how))),
             *("run", "--deployments", "0", "--", sys.executable, "-c", child),
         ],
+        stdin=other_end if is_terminal else subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
+    os.close(terminal)
+    os.close(other_end)
     assert (process.returncode, process.stderr) == (status, "")
 
 

@@ -64,7 +64,7 @@ def _sizes(command: F) -> F:
         "--rate",
         type=click.IntRange(1),
         metavar="N",
-        help="Requests that it bears in each second; the rest get 429. Without limit by default.",
+        help="Requests accepted per second; the rest get 429. Without limit by default.",
     )(command)
     command = click.option(
         "--quirks",
@@ -154,26 +154,33 @@ def run(command: tuple[str, ...], **options: Any) -> None:
     """
     _check_configs(" ".join(command))
     process: subprocess.Popen[bytes] | None = None
-    is_terminated = False
+    early: int | None = None
 
-    def terminate(*_: object) -> None:
-        nonlocal is_terminated
-        is_terminated = True
-        if process is not None:
-            process.terminate()
+    def forward(signum: int, _frame: object) -> None:
+        nonlocal early
+        # A terminal, and Windows, sends SIGINT to COMMAND too, which decides when to end.
+        if signum == signal.SIGINT and (sys.platform == "win32" or os.isatty(0)):
+            return
+        if process is None:
+            early = signum
+        else:
+            process.send_signal(signum)
 
     with _sandbox(**options) as sandbox:
-        # A terminal sends SIGINT to COMMAND too, which decides when to end. Not SIG_IGN, which
-        # COMMAND would inherit.
-        signal.signal(signal.SIGINT, lambda *_: None)
-        signal.signal(signal.SIGTERM, terminate)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, forward)
         try:
-            environment = {**os.environ, **_environment(sandbox), **_OF_MELTANO}
+            environment = {
+                **os.environ,
+                "TAP_COMPOSE_API_URL": sandbox.url,
+                "TAP_COMPOSE_API_TOKEN": sandbox.token,
+                **_OF_MELTANO,
+            }
             process = subprocess.Popen(command, env=environment)  # noqa: S603
         except OSError as error:
             raise click.ClickException(f"{command[0]}: {error.strerror}") from None
-        if is_terminated:  # before there was a process
-            process.terminate()
+        if early is not None:
+            process.send_signal(early)
         status = process.wait()
     sys.exit(128 - status if status < 0 else status)
 

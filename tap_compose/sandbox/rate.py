@@ -16,7 +16,7 @@ class RateLimit:
 
     Args:
         app: The application.
-        rate: Requests that it bears in each second of the clock.
+        rate: Requests accepted in each second of the clock.
         retry_after: Seconds of the header ``Retry-After``; no header if None.
 
     Attributes:
@@ -33,13 +33,13 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http" or self._bears_another():
+        if scope["type"] != "http" or self._accepts_another():
             await self._app(scope, receive, send)
             return
         response = JSONResponse({"errors": "rate_limit_exceeded"}, 429, self._headers)
         await response(scope, receive, send)
 
-    def _bears_another(self) -> bool:
+    def _accepts_another(self) -> bool:
         now = time.monotonic()
         if int(now) != self._second:
             self._second, self._count = int(now), 0

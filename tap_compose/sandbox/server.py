@@ -53,7 +53,7 @@ class Sandbox:
         inclusive_bounds: Whether the bounds of ``/audit_events`` include their instant.
         faults: The faults to inject.
         streak: Maximum number of faults in a row for the same request; 0 for no limit.
-        rate: Requests per second that it bears; the rest get 429. None for no limit.
+        rate: Requests accepted per second; the rest get 429. None for no limit.
         retry_after: Seconds of ``Retry-After`` with these 429; None for no header.
     """
 
