@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -29,18 +30,29 @@ def _locked(name: str) -> set[str]:
     return {package + version for package, version in found}
 
 
-def _demo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def _demo(
+    *arguments: str | Path, folder: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tap_compose.sandbox", "demo", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_it_shows_every_stream(tmp_path: Path) -> None:
+def test_it_shows_every_stream_whatever_the_settings_around_it_are(tmp_path: Path) -> None:
     output = tmp_path / "files"
-    process = _demo("--target", TARGET, "--output", output)
+    (tmp_path / ".env").write_text("TAP_COMPOSE_DEPLOYMENT_IDS=one\nTAP_COMPOSE_FAIL_ON_SKIP=1\n")
+    process = _demo(
+        *("--target", TARGET, "--output", output),
+        folder=tmp_path,
+        TAP_COMPOSE_API_URL="http://127.0.0.1:9/2016-07",
+        TAP_COMPOSE_START_DATE="2018-05-01",
+        LOGLEVEL="ERROR",
+    )
     assert process.returncode == 0, process.stdout + process.stderr
     assert re.fullmatch(
         rf"loading http://127\.0\.0\.1:\d+/2016-07 into {re.escape(str(output))}\n", process.stderr
@@ -97,6 +109,19 @@ def test_it_refuses_what_is_not_a_demo(tmp_path: Path) -> None:
         )
     assert [*folder.iterdir()] == [file]
     assert file.read_text() == "{}"
+
+
+def test_a_target_that_fails(tmp_path: Path) -> None:
+    target = tmp_path / "full"
+    target.write_text("#!/bin/sh\necho the disk is full >&2\nexit 3\n")
+    target.chmod(0o700)
+    process = _demo("--target", target, "--output", tmp_path / "files")
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[1:] == ["the disk is full"]
+    empty, stopped, last = process.stdout.splitlines()
+    assert empty == ""
+    assert stopped.startswith("stopped early: the target stopped reading: ")
+    assert last == "tap-compose ended with status 1, full with 3; the log of full is above"
 
 
 def test_a_target_that_cannot_be_started_is_one_line(tmp_path: Path) -> None:

@@ -209,12 +209,7 @@ def _check_configs(command: str) -> None:
 def demo(target: str, output: Path, **options: Any) -> None:
     """Load the account into JSONL files and show how many rows each has."""
     with _sandbox(**options) as sandbox:
-        environment = {**os.environ, **_environment(sandbox)}
         try:
-            sys.exit(run_demo(sandbox.account, environment, target, output))
+            sys.exit(run_demo(sandbox, target, output))
         except OSError as error:
             raise click.ClickException(f"{error.filename or output}: {error.strerror}") from None
-
-
-def _environment(sandbox: Sandbox) -> dict[str, str]:
-    return {"TAP_COMPOSE_API_URL": sandbox.url, "TAP_COMPOSE_API_TOKEN": sandbox.token}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,24 +16,23 @@ from tap_compose.report import aligned, counted
 from tap_compose.streams import STREAMS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tap_compose.sandbox.account import Account
-
+    from tap_compose.sandbox.server import Sandbox
 
 _MARK = "compose-sandbox-demo.json"
 """The target's config; a folder that has it is an earlier demo's."""
 
+_FOR_THE_TAP = ("TAP_COMPOSE_", "LOGLEVEL", "SINGER_SDK_LOG")
+"""Variables that would change what the demo's tap loads or logs."""
 
-def run_demo(account: Account, environment: dict[str, str], target: str, output: Path) -> int:
+
+def run_demo(sandbox: Sandbox, target: str, output: Path) -> int:
     """Run the tap into target-jsonl and print how many rows were loaded.
 
     On a terminal the tap shows its progress and its summary. Otherwise its log goes to a file,
     and a table of streams, rows and files is printed.
 
     Args:
-        account: The account that is loaded.
-        environment: The environment of both, with the URL and the token.
+        sandbox: Has the account that is loaded.
         target: The command of target-jsonl.
         output: The folder for the files. Those of an earlier demo are replaced, others stay.
 
@@ -56,12 +57,17 @@ def run_demo(account: Account, environment: dict[str, str], target: str, output:
     files = {name: output / f"{name}.jsonl" for name in sorted(vars(s)["name"] for s in STREAMS)}
     for path in files.values():
         path.unlink(missing_ok=True)
+    tap_config = output / "tap.json"  # not ENV, which also reads a file .env
+    tap_config.write_text(json.dumps({"api_url": sandbox.url, "api_token": sandbox.token}))
+    environment = {
+        name: text for name, text in os.environ.items() if not name.startswith(_FOR_THE_TAP)
+    }
     log_path = output / "tap.log"
     is_watched = sys.stderr.isatty()
-    click.echo(f"loading {environment['TAP_COMPOSE_API_URL']} into {output}", err=True)
+    click.echo(f"loading {sandbox.url} into {output}", err=True)
     with log_path.open("wb") as log:
-        tap = subprocess.Popen(
-            [sys.executable, "-m", "tap_compose", "--config", "ENV"],
+        tap = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "tap_compose", "--config", str(tap_config)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=None if is_watched else log,
@@ -82,14 +88,19 @@ def run_demo(account: Account, environment: dict[str, str], target: str, output:
         loaded = [path for path in files.values() if path.exists()]
         click.echo(f"{counted(len(loaded), 'file')} in {output}")
     else:
-        _print_table(files)
+        if not loading.returncode:
+            _print_table(files)
         _print_end_of(log_path)
-    if account.leaving is not None:
+    leaving = sandbox.account.leaving
+    was_read = any(leaving in path for path in sandbox.log.paths) if leaving else False
+    if was_read and not loading.returncode:
         click.echo(
-            f"deployment {account.leaving} is skipped on purpose: the sandbox imitates one that is "
+            f"deployment {leaving} is skipped on purpose: the sandbox imitates one that is "
             "being deprovisioned; in a real account, find out why something is skipped"
         )
-    click.echo(f"tap-compose ended with status {status}, target-jsonl with {loading.returncode}")
+    name = Path(command).name
+    its_log = f"; the log of {name} is above" if loading.returncode else ""
+    click.echo(f"tap-compose ended with status {status}, {name} with {loading.returncode}{its_log}")
     return status or loading.returncode
 
 
