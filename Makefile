@@ -16,10 +16,15 @@ DBT = cd examples/dbt && COMPOSE_FILES=../../demo-output COMPOSE_ANSWERS=../../d
 	../../.venvs/dbt/$(SCRIPTS)/dbt --quiet
 SANDBOX_NOW = --vars '{now: "2018-06-01 12:00:00"}'
 
+ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
+ifneq ($(shell { $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 10))'; } 2> /dev/null),True)
+$(error tap-compose needs Python 3.10 or newer, and $(PYTHON) is not: name one with make PYTHON=python3.12)
+endif
+endif
+
 # $(call install,ENVIRONMENT,LOCK[,FURTHER ARGUMENTS OF PIP])
 PIP_INSTALL = $(1)/$(SCRIPTS)/python -m pip install --quiet --disable-pip-version-check
 define install
-@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("tap-compose needs Python 3.10 or newer: name one with make PYTHON=python3.12")'
 @echo "installing locks/$(2).txt into $(1)"
 @$(PYTHON) -m venv --clear $(1)
 @$(PIP_INSTALL) --require-hashes -r locks/$(2).txt

@@ -158,16 +158,24 @@ def test_no_line_of_the_picture_is_cut_off() -> None:
     assert float(drawn) + 5 < float(visible)  # what reaches below the base line of the text
 
 
-def _make(*arguments: str) -> str:
+def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
     clean = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True
-    ).stdout
+    return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
+
+
+def test_make_with_a_python_that_does_not_exist() -> None:
+    process = _make("PYTHON=nosuch", "demo")
+    assert (process.returncode, process.stdout) == (2, "")
+    assert re.fullmatch(
+        r"Makefile:\d+: \*\*\* tap-compose needs Python 3.10 or newer, and nosuch is not: "
+        r"name one with make PYTHON=python3.12\.  Stop\.\n",
+        process.stderr,
+    )
 
 
 def test_make_alone_lists_every_target() -> None:
-    lines = [line.split(maxsplit=2) for line in _make().splitlines()]
+    lines = [line.split(maxsplit=2) for line in _make("PYTHON=nosuch").stdout.splitlines()]
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
     assert [(make, name) for make, name, _ in lines] == [("make", name) for name in targets]
