@@ -134,6 +134,11 @@ def _problem(error: ValidationError) -> str:
     schema = SETTINGS_SCHEMA["properties"].get(name)
     if schema is None:  # one of the SDK's; its value may hold anything, so it is not logged
         where = ".".join(str(part) for part in error.path)
+        if name == "stream_maps" and len(error.path) > 1:
+            map_ = (
+                "null" if error.path[1] == "__else__" else "an object of texts and nulls, or null"
+            )
+            return f"{where} must be {map_}"
         return f"{where} is not valid: the rule {error.validator!r} of its schema fails"
     if schema.get("secret"):
         return f"{name} must be a string, in quotes"

@@ -152,7 +152,7 @@ class TapCompose(Tap):
     def setup_mapper(self) -> None:
         # The streams correct the catalog that the stream maps begin with, so they come first.
         columns = {name: stream.schema["properties"] for name, stream in self.streams.items()}
-        for warning in check_stream_maps(self.config.get("stream_maps") or {}, columns):
+        for warning in check_stream_maps(self.config, columns):
             self.logger.warning(warning)
         super(Tap, self).setup_mapper()
         # The SDK registers deselected streams too, and refuses a map for one: it has no keys.

@@ -285,12 +285,62 @@ def test_a_stream_map_that_makes_no_sense(tmp_path: Path) -> None:
             {"people": {"__source__": "account_users", "email": None}},
             "people has no column email; see tap-compose --discover",
         ),
+        (
+            {"audit_events": {"email": "sha256(emial)"}},
+            "audit_events.email uses emial, which is not a column or function; did you mean email?",
+        ),
+        (
+            {"audit_events": {"id": "sha265(id)", "__filter__": "qqq"}},
+            "audit_events.id uses sha265, which is not a column or function; did you mean sha256?",
+        ),
+        (
+            {"audit_events": {"__filter__": "email and qqq"}},
+            (
+                "audit_events.__filter__ uses qqq, which is not a column or function; "
+                "see tap-compose --discover"
+            ),
+        ),
+        (
+            {"audit_events": {"email": "sha256(config['hash_sede'] + email)"}},
+            (
+                "audit_events.email uses hash_sede, which is not in stream_map_config; "
+                "did you mean hash_seed?"
+            ),
+        ),
+        (
+            {"user*": {"name": "config['salt'] + name"}},
+            "user*.name uses salt, which is not in stream_map_config; add it",
+        ),
+        ({"user": {"name": "name +"}}, "user.name is not a Python expression"),
     ],
 )
 def test_a_stream_map_of_what_does_not_exist(
     tmp_path: Path, maps: dict[str, Any], expected: str
 ) -> None:
-    assert _refused(tmp_path, {**GOOD, "stream_maps": maps}) == f"stream_maps: {expected}"
+    settings = {"stream_maps": maps, "stream_map_config": {"hash_seed": "x"}}
+    assert _refused(tmp_path, {**GOOD, **settings}) == f"stream_maps: {expected}"
+
+
+@pytest.mark.parametrize("definition", [[1], "text", {"email": 5}])
+def test_a_stream_map_of_another_type(tmp_path: Path, definition: Any) -> None:
+    assert _refused(tmp_path, {**GOOD, "stream_maps": {"audit_events": definition}}) == (
+        "stream_maps.audit_events must be an object of texts and nulls, or null"
+    )
+
+
+def test_an_expression_may_use_what_the_sdk_offers(tmp_path: Path, sandbox: Sandbox) -> None:
+    used = {
+        "a": "__stream_name__ + __original_stream_name__ + md5(_['id'])",
+        "b": "json.dumps([each for each in record if each != config['without']])",
+        "name": "str(self or None) if True else datetime.datetime.now().isoformat()",
+    }
+    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of("user")))
+    settings = {"stream_maps": {"user": used}, "stream_map_config": {"without": "id"}}
+    config.write_text(json.dumps(config_for(sandbox, **settings)))
+    output = command("--config", config, "--catalog", catalog)
+    assert (output.status, _complaints(output)) == (0, [])
+    assert [row["b"] for row in output.rows["user"]] == ['["name"]']
 
 
 def test_the_last_stream_map_that_matches_is_applied_and_the_others_are_named(

@@ -116,9 +116,12 @@ def test_a_state_that_cannot_be_used(
         ('{"api_token": "t", "request_timeout": NaN}', "is not valid JSON: JSON is malformed"),
         ('{"api_token": "t", "request_timeout": -Infinity}', "is not valid JSON: JSON is malf"),
         (f'{{"api_token": {"[" * DEEP}', "is nested more than 100 levels deep"),
-        ('{"api_token": "t", "stream_maps": {"__else__": "x"}}', "stream_maps.__else__ is not"),
+        (
+            '{"api_token": "t", "stream_maps": {"__else__": "x"}}',
+            "stream_maps.__else__ must be null",
+        ),
         ('{"api_token": "t", "stream_maps": {"user": {"__else__": 5}}}', "stopped early: unexp"),
-        ('{"api_token": "t", "stream_maps": {"user": {"a": "1+"}}}', "Failed to parse expression"),
+        ('{"api_token": "t", "stream_maps": {"user": {"a": "1+"}}}', "user.a is not a Python expr"),
     ],
 )
 def test_a_config_that_cannot_be_used(

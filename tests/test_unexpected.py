@@ -24,7 +24,7 @@ REASON = "unexpected AttributeError: 'NoneType' object has no attribute 'encode'
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 def test_a_stream_map_that_fails_on_a_row(level: str, sandbox: Sandbox, tmp_path: Path) -> None:
-    maps = {"user": {"name": "md5(name)"}, "teams": {"name": "nosuch(name)"}}
+    maps = {"user": {"name": "md5(name)"}, "teams": {"name": "name.nosuch"}}
     (tmp_path / "config").write_text(json.dumps(config_for(sandbox, stream_maps=maps)))
     (tmp_path / "catalog").write_text(json.dumps(catalog_of(*STREAMS)))
     arguments = ("--config", tmp_path / "config", "--catalog", tmp_path / "catalog")
