@@ -358,6 +358,8 @@ class TapCompose(Tap):
 
 # The SDK's own settings, from the start: what reads the environment wants to know them too.
 TapCompose.append_builtin_config(TapCompose.config_jsonschema)
+# singer-sdk 0.54.9 begins each log with whether it parses "env var settings".
+TapCompose.logger.addFilter(lambda record: "env var" not in str(record.msg))
 # In singer-sdk 0.54.9 the choices for __else__ hold a "null" that is no schema.
 _ELSE = TapCompose.config_jsonschema["properties"]["stream_maps"]["properties"]["__else__"]
 _ELSE["anyOf"] = [each for each in _ELSE["anyOf"] if isinstance(each, dict)]

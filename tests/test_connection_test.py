@@ -39,6 +39,7 @@ def test_every_stream_by_a_request_or_two(tmp_path: Path, sandbox: Sandbox) -> N
     sandbox.log.clear()
     output = _tested(sandbox, tmp_path)
     assert (output.status, output.stdout) == (0, b"")
+    assert output.stderr.startswith("stream ")
     assert _table(output) == dict.fromkeys(STREAMS, "yes")
     last = output.stderr.splitlines()[-1]
     assert last == f"the api_token works: {len(STREAMS)} of {len(STREAMS)} streams can be read"
