@@ -127,8 +127,8 @@ def _problem(error: ValidationError) -> str:
     name = _name(error)
     if error.validator == "required":
         return (
-            f"{name} is missing: create one in the Compose console under Account > API Tokens, "
-            f"and set it in the config file, or as {ENVIRONMENT_PREFIX}{name.upper()} "
+            f"{name} is missing: ask whoever runs the server for one (compose-sandbox prints its "
+            f"own), and set it in the config file, or as {ENVIRONMENT_PREFIX}{name.upper()} "
             "with --config ENV"
         )
     schema = SETTINGS_SCHEMA["properties"].get(name)

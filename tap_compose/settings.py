@@ -26,8 +26,8 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         secret=True,
         title="API token",
         description=(
-            "Bearer token for the Compose API. Create it in the Compose console under "
-            "Account > API Tokens. It can read whatever the user who created it can read."
+            "Bearer token for the Compose API. Ask whoever runs the server for one; "
+            "compose-sandbox prints its own. It can read whatever the user who created it can read."
         ),
     ),
     th.Property(
@@ -252,7 +252,8 @@ def _token(token: str) -> str:
     token = token.strip()
     if not token:
         raise SettingsError(
-            "api_token is empty: create one in the Compose console under Account > API Tokens"
+            "api_token is empty: ask whoever runs the server for one "
+            "(compose-sandbox prints its own)"
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise SettingsError("api_token has characters that no token has: copy it again")
@@ -269,7 +270,7 @@ def _url(url: str) -> str:
     except ValueError:
         host = ""
     if not (_is_host(host) and parts.scheme in {"http", "https"} and _is_uri(url)):
-        raise SettingsError("api_url must be a URL such as https://api.compose.io/2016-07")
+        raise SettingsError("api_url must be a URL such as http://127.0.0.1:8080/2016-07")
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise SettingsError(
             "api_url must not have a user, password, query or fragment: set the token as api_token"

@@ -141,7 +141,7 @@ def test_null_and_a_byte_order_mark_in_a_config(sandbox: Sandbox, tmp_path: Path
     assert marked.rows == output.rows
 
 
-URL = "api_url must be a URL such as https://api.compose.io/2016-07"
+URL = "api_url must be a URL such as http://127.0.0.1:8080/2016-07"
 
 
 @pytest.mark.parametrize(
