@@ -1,7 +1,7 @@
 """A Compose account into one PostgreSQL, spread over Dagster's partitions.
 
 Deployments are split into shards by their id, the audit log into years. Each partition is a
-process ``tap-compose`` piped into a process ``target-postgres``, with a state of its own.
+process ``tap-compose`` piped into a process ``target-postgres``, with a separate state.
 Both read their settings from the environment, so that no secret is in a run's config or log.
 """
 

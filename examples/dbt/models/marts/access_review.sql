@@ -1,5 +1,5 @@
 with team_members as (
-    -- The list of teams has the members; one who is only named beside a role counts too.
+    -- The list of teams has the members; one who is only named next to a role counts too.
     select
         grants.deployment_id,
         grants.role_name,

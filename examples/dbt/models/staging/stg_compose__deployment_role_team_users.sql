@@ -1,4 +1,4 @@
--- The members of teams, where the API names them beside the role.
+-- The members of teams, where the API names them next to the role.
 select
     roles.deployment_id,
     roles.name as role_name,
