@@ -128,12 +128,7 @@ class Machine:
         self._replaced = {}
         if real is not None:
             self.environment["TAP_COMPOSE_API_URL"] = real.url
-            token = '"api_token": "your-token"'
-            self._replaced = {
-                SERVED: real.url,
-                token: f'{token}, "api_url": "{real.url}"',
-                "your-token": real.token,
-            }
+            self._replaced = {SERVED: real.url}
 
     def _copy_repository(self) -> None:
         tracked = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
