@@ -68,7 +68,7 @@ def machine(
     with Sandbox() as real:
         yield Machine(tmp_path, commands, real, environment)
     with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
-        for name in ("warehouse", "compose"):
+        for name in ("warehouse", "compose", "compose_dagster"):
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
