@@ -10,7 +10,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tap_compose.api.errors import ApiError, DeniedError, GoneError
-from tap_compose.masking import masked
 from tap_compose.report import Gap, Outcome
 
 if TYPE_CHECKING:
@@ -37,17 +36,6 @@ _MEANINGS: Mapping[tuple[type[ApiError], Scope], str] = {
     (GoneError, Scope.OPTIONAL_ACCOUNT): "this account does not have it",
     (GoneError, Scope.DEPLOYMENT): "it no longer exists or is being deprovisioned",
 }
-
-
-def unexpected(error: Exception) -> str:
-    """Return one line about an unexpected exception.
-
-    Args:
-        error: The exception, whose text may hold anything.
-    """
-    text = masked(str(error))
-    name = type(error).__name__
-    return f"unexpected {f'{name}: {text}' if text else name}; LOGLEVEL=DEBUG shows where"
 
 
 def meaning_of(error_class: type[ApiError], scope: Scope) -> str:

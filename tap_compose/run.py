@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tap_compose.api import hal
 from tap_compose.api.client import Client, Request
 from tap_compose.api.errors import ApiError, RunEndingError
-from tap_compose.api.scheduler import Tuning
-from tap_compose.api.transport import RequestsTransport
+from tap_compose.api.transport import Transport
 from tap_compose.report import Gap, Outcome, Report
 from tap_compose.rows.conversion import UnfitError, text_of
 from tap_compose.settings import Settings
@@ -21,8 +20,6 @@ from tap_compose.times import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from tap_compose.api.transport import Transport
 
 logger = logging.getLogger("tap-compose")
 
@@ -35,14 +32,14 @@ class Run:
         config: The settings as the user gave them; checked at the first use, because discovery
             needs none.
         transport: Sends requests; built from the settings if it is None.
-        tuning: How long the client waits.
+        longest_backoff: Seconds before a retry at most, unless ``Retry-After`` asks for more.
         report: The counters and the gaps.
         started: When the run began, as a canonical time: no bookmark is ever later.
     """
 
     config: Mapping[str, Any]
     transport: Transport | None = None
-    tuning: Tuning = field(default_factory=Tuning)
+    longest_backoff: float = 60.0
     report: Report = field(default_factory=Report)
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
 
@@ -61,20 +58,20 @@ class Run:
         """The one client of the run."""
         if self._client is None:
             settings = self.settings
-            transport = self.transport or RequestsTransport(
+            transport = self.transport or Transport(
                 settings.api_url,
                 settings.api_token,
                 user_agent=settings.user_agent,
+                timeout=settings.request_timeout,
                 max_concurrency=settings.max_concurrency,
             )
             self._client = Client(
                 transport,
                 settings.api_url,
-                token_for_masking=settings.api_token,
                 timeout=settings.request_timeout,
                 max_retries=settings.max_retries,
                 max_concurrency=settings.max_concurrency,
-                tuning=self.tuning,
+                longest_backoff=self.longest_backoff,
             )
         return self._client
 

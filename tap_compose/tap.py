@@ -27,9 +27,9 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from tap_compose import progress
+from tap_compose.api.errors import unexpected
 from tap_compose.config import environment_config, problems_of, unknown_settings
 from tap_compose.connection_test import table, try_streams
-from tap_compose.failures import unexpected
 from tap_compose.inputs import checked_state, read_catalog, read_config, read_state
 from tap_compose.logs import hide, print_lines, protect_handlers
 from tap_compose.memory import return_large_blocks

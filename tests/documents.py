@@ -23,7 +23,6 @@ from tap_compose.api.errors import (
     ERRORS_BY_STATUS,
     DeniedError,
     TransientError,
-    UnauthorizedError,
 )
 from tap_compose.failures import Scope, meaning_of, outcome_of
 from tap_compose.settings import SETTINGS_SCHEMA
@@ -201,7 +200,7 @@ def _failures_table() -> str:
     names = {f"{status}": error for status, error in ERRORS_BY_STATUS.items()}
     names |= {f"other {digit}xx": error for digit, error in ERRORS_BY_FIRST_DIGIT.items()}
     for name, error in names.items():
-        if error is not UnauthorizedError:
+        if name != "401":
             statuses.setdefault(error, []).append(name)
     rows = []
     for error, meant in statuses.items():

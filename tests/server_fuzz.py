@@ -19,11 +19,11 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tap_compose.api.bodies import LARGEST_BODY
+from tap_compose.api.transport import LARGEST_BODY
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
+from tests.raw_server import bomb, kept, raw_server
 from tests.tap_runs import Output, catalog_of, config_for, peak_mib, sync
-from tests.wire_server import Asked, bomb, kept, wire_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,13 +156,13 @@ class Server:
         self._rare = {"stall", "bomb"}  # once a run, so that three time-outs can suffice
         self.is_over = threading.Event()
 
-    def respond(self, asked: Asked) -> Iterator[bytes]:
+    def respond(self, path: str) -> Iterator[bytes]:
         with self._lock:
             how = self._behaviours[self._served % len(self._behaviours)]
             self._served += 1
             stalls = how.stalls and self._take("stall")
             explodes = how.packing == "bomb" and self._take("bomb")
-        whole, ends = self._response(asked, how, explodes=explodes)
+        whole, ends = self._response(path, how, explodes=explodes)
         whole = whole[: how.cut]
         if stalls:
             yield whole[: len(whole) // 2]
@@ -174,7 +174,7 @@ class Server:
             if how.gap:
                 time.sleep(how.gap)
         if how.after == "another later":
-            yield kept(self._another(asked))
+            yield kept(self._another(path))
         if ends or how.cut is not None:
             yield b""
 
@@ -187,13 +187,13 @@ class Server:
     def has_exploded(self) -> bool:
         return "bomb" not in self._rare
 
-    def _another(self, asked: Asked) -> bytes:
-        others = (body for path, body in list(self._bodies.items()) if path != asked.path)
+    def _another(self, path: str) -> bytes:
+        others = (body for other, body in list(self._bodies.items()) if other != path)
         return next(others, b"{}")
 
-    def _response(self, asked: Asked, how: Behaviour, *, explodes: bool) -> tuple[bytes, bool]:
+    def _response(self, path: str, how: Behaviour, *, explodes: bool) -> tuple[bytes, bool]:
         """The bytes, and whether the connection ends with them."""
-        body = self._bodies[asked.path]
+        body = self._bodies[path]
         headers = list(how.headers)
         if how.packing != "plain":
             headers.append(b"Content-Encoding: gzip")
@@ -214,7 +214,7 @@ class Server:
             headers.append(b"Connection: close")
         head = b"\r\n".join([how.status, *headers])
         after = {
-            "another": kept(self._another(asked)),
+            "another": kept(self._another(path)),
             "garbage": b"\x00garbage" * 50,
             "line": b"\r\n",
         }.get(how.after, b"")
@@ -267,9 +267,9 @@ def fuzz(servers: int, *, derandomize: bool) -> dict[str, Any]:
         def run(behaviours: list[Behaviour]) -> tuple[Output, float]:
             server = Server(bodies, behaviours)
             threads = _thread._count()
-            with wire_server(server.respond, idle=0.1) as running:
+            with raw_server(server.respond, idle=0.1) as running:
                 try:
-                    config = {**plain, "api_url": f"http://{running.address}"}
+                    config = {**plain, "api_url": running.url}
                     begun = time.monotonic()
                     return sync(config, catalog=catalog), time.monotonic() - begun
                 finally:

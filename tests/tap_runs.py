@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_compose.api.scheduler import Tuning
 from tap_compose.run import Run
 from tap_compose.tap import TapCompose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_compose.api.transport import Transport
     from tap_compose.sandbox.server import Sandbox
 
 Message = dict[str, Any]
@@ -78,7 +76,6 @@ def sync(
     streams: list[str] | None = None,
     catalog: dict[str, Any] | None = None,
     state: dict[str, Any] | None = None,
-    transport: Transport | None = None,
 ) -> Output:
     """Sync in this process, all streams or only the named ones, with short waits."""
     if streams is not None:
@@ -87,7 +84,7 @@ def sync(
     class QuickTap(TapCompose):
         @cached_property
         def run(self) -> Run:
-            return Run(self.config, transport, Tuning(longest_backoff=0.02))
+            return Run(self.config, longest_backoff=0.02)
 
     out = io.TextIOWrapper(io.BytesIO())
     with redirect_stdout(out):

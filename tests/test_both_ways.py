@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+import responses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tap_compose.api.transport import Response
 from tap_compose.rows.reader import RowReader
 from tap_compose.rows.typed import TypedRow
 from tap_compose.sandbox.account import Account, Size
@@ -23,6 +24,9 @@ from tests.contract import FIELDS
 from tests.expected import expected_rows
 from tests.tap_runs import catalog_of, config_for, sync
 from tests.test_rows import JSON
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
 
 CONFIG: dict[str, Any] = {
     "api_token": "t",
@@ -50,29 +54,6 @@ def _body(stream: str) -> Any:
     return ACCOUNT.resource(DEPLOYMENT, name)
 
 
-class _OneBody:
-    """A transport that answers every path with one body, but for the list of deployments."""
-
-    def __init__(self, stream: str, body: bytes) -> None:
-        self._is_list = stream == "deployments"
-        self._body = body
-
-    def get(self, url: str, timeout: float, _receive: object = None) -> Response:
-        del timeout
-        path = urlsplit(url).path
-        if path == "/accounts" and b"accounts" not in self._body:
-            return Response(200, {}, _LISTS["accounts"])
-        if path == "/deployments" and not self._is_list:
-            return Response(200, {}, _LISTS["deployments"])
-        return Response(200, {}, self._body)
-
-    def renew_connections(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 _LISTS = {
     name: json.dumps({"_embedded": {name: [{"id": each}]}}).encode()
     for name, each in (("accounts", ACCOUNT.id), ("deployments", DEPLOYMENT))
@@ -84,7 +65,15 @@ def _written(stream: str, body: bytes, *, is_plain: bool) -> list[Any]:
     config = dict(CONFIG)
     if not is_plain:
         config["stream_maps"] = {stream: {}}  # which changes nothing
-    output = sync(config, catalog=_CATALOG(stream), transport=_OneBody(stream, body))
+
+    def respond(request: PreparedRequest) -> tuple[int, dict[str, str], bytes]:
+        name = urlsplit(str(request.url)).path[1:]
+        is_other_list = name in _LISTS and name != stream
+        return 200, {}, _LISTS[name] if is_other_list else body
+
+    with responses.RequestsMock() as api:
+        api.add_callback(responses.GET, re.compile(re.escape(CONFIG["api_url"])), respond)
+        output = sync(config, catalog=_CATALOG(stream))
     schemas = {each["stream"]: each["schema"] for each in output.of_type("SCHEMA")}
     validator = Draft202012Validator(schemas[stream], format_checker=FormatChecker())
     for line in output.stdout.splitlines():

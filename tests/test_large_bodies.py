@@ -1,195 +1,118 @@
-"""Large bodies: how many are there at once, and that none of them blocks another."""
+"""Large bodies: how many are there at once, and how much memory they take."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
-import threading
 import time
-from contextlib import closing
+import tracemalloc
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_compose.api import workers
-from tap_compose.api.budget import BodySizes
-from tap_compose.api.client import Client, Request
-from tap_compose.api.errors import ApiError, TransientError
-from tap_compose.api.scheduler import PendingRequest, RequestScheduler, Tuning
-from tap_compose.api.transport import RequestsTransport
+from tap_compose.api.client import MOST_BYTES, Client, Request
+from tap_compose.api.errors import RejectedError
+from tap_compose.api.transport import Transport
+from tests.raw_server import bomb, kept, raw_server
 from tests.tap_runs import peak_mib, piped
-from tests.wire_server import kept, wire_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.wire_server import Asked
+    from tests.raw_server import RawServer
 
-Outcome = bytes | ApiError
-BODY = bytes(8 << 20)
-FIT = 7
-"""So many such bodies may be there: an eighth of the budget is kept for others that grow."""
-
-SHORT = Tuning(longest_backoff=0.02)
+LARGE = b'"%s"' % bytes(6 << 20).replace(b"\0", b"x")
+GZIP = b"Content-Encoding: gzip\r\n"
+FIT = MOST_BYTES // len(LARGE)
 
 
-def _scheduler(send: Callable[[str], Outcome]) -> RequestScheduler:
-    return RequestScheduler(send, max_concurrency=64, max_retries=3, tuning=SHORT)
+@contextmanager
+def _client(server: RawServer, max_concurrency: int) -> Iterator[Client]:
+    transport = Transport(
+        server.url, "token", user_agent="test", timeout=60, max_concurrency=max_concurrency
+    )
+    with closing(Client(transport, server.url, max_concurrency=max_concurrency)) as client:
+        yield client
 
 
-def _requests(count: int, estimate: int = len(BODY)) -> list[PendingRequest]:
-    sizes = BodySizes()
-    sizes.estimate = estimate
-    paths = [f"/{place}" for place in range(count)]
-    return [PendingRequest(f"https://api.example{path}", path, sizes) for path in paths]
+def test_bodies_of_unexpected_size_arrive_whole_and_are_no_retries() -> None:
+    def respond(path: str) -> bytes:
+        return kept(b"1" if int(path[1:]) < 60 else LARGE)
+
+    with raw_server(respond) as server, _client(server, 64) as client:
+        responses = client.get_many(Request(f"/{number}", len) for number in range(100))
+        assert [size for _, size in responses] == [1] * 60 + [len(LARGE)] * 40
+    assert (responses.requests, responses.retries) == (100, 0)
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+@pytest.mark.parametrize("max_concurrency", [8, 64])
+def test_no_more_is_sent_than_there_is_room_for(max_concurrency: int) -> None:
+    """Until the first are there, half as much is expected of a body."""
+    fit_at_first = MOST_BYTES // (3 << 20)
+    with (
+        raw_server(lambda _: kept(LARGE)) as server,
+        _client(server, max_concurrency) as client,
+    ):
+        responses = client.get_many(Request(f"/{number}", len) for number in range(60))
+        responses.fetch_ahead()
+        for taken in range(60):
+            time.sleep(0.5 if taken in {0, fit_at_first} else 0.02)
+            assert len(server.paths) - taken <= (fit_at_first if taken < fit_at_first else FIT)
+            assert next(responses)[1] == len(LARGE)
+    assert len(server.paths) == 60
 
 
-def _read_all(scheduler: RequestScheduler, requests: list[PendingRequest]) -> None:
-    for each in requests:
-        assert scheduler.wait(each, timeout=60)
-        assert each.outcome is BODY
-        scheduler.release(each)
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_body_that_is_too_large(is_packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tap_compose.api.transport.LARGEST_BODY", 4 << 20)
+    response = kept(bomb(64 << 20), headers=GZIP) if is_packed else kept(bytes(64 << 20))
+    with raw_server(lambda _: response) as server, _client(server, 1) as client:
+        tracemalloc.start()
+        with pytest.raises(RejectedError) as caught:
+            client.get(Request("/", len))
+        rest, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert str(caught.value) == f"the response of {server.address} is larger than 4 MiB"
+    assert peak < 7 << 20
+    assert rest < 1 << 20  # though the traceback of the error is still there
 
 
-def _count_done(requests: list[PendingRequest]) -> int:
-    return sum(each.is_done for each in requests)
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
+def test_the_memory_that_a_gzip_bomb_takes() -> None:
+    program = """
+import sys
+from tap_compose.api.errors import RejectedError
+from tap_compose.api.errors import RejectedError
+from tap_compose.api.transport import Transport
+from tests.tap_runs import peak_mib
 
-
-def test_no_more_is_sent_than_there_is_room_for() -> None:
-    with closing(_scheduler(lambda _: BODY)) as scheduler:
-        requests = _requests(20)
-        for each in requests:
-            scheduler.submit(each)
-        for place, each in enumerate(requests):
-            _until(lambda place=place: _count_done(requests) == min(place + FIT, 20))  # type: ignore[misc]
-            assert scheduler.requests_sent == min(place + FIT, 20)
-            assert scheduler.waiting_for == ""
-            _read_all(scheduler, [each])
-
-
-def test_small_bodies_make_room_for_all_requests() -> None:
-    everyone = threading.Barrier(64)
-
-    def send(url: str) -> Outcome:
-        if int(url.rpartition("/")[2]) >= 100:
-            everyone.wait(60)
-        return b"1"
-
-    with closing(_scheduler(send)) as scheduler:
-        requests = _requests(164, estimate=3 << 20)
-        for batch in (requests[:100], requests[100:]):
-            for each in batch:
-                scheduler.submit(each)
-            for each in batch:
-                assert scheduler.wait(each, timeout=60)
-
-
-def test_cancelled_requests_hold_nothing() -> None:
-    with closing(_scheduler(lambda _: BODY)) as scheduler:
-        for _ in range(2):
-            requests = _requests(FIT)
-            for each in requests:
-                scheduler.submit(each)
-            _until(lambda requests=requests: _count_done(requests) == FIT)  # type: ignore[misc]
-            for each in requests:
-                scheduler.cancel(each)
-
-
-@pytest.mark.parametrize("threads", [0, 8])
-def test_what_is_waited_for_is_sent_although_later_bodies_take_all_the_room(
-    threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not threads:
-        monkeypatch.setattr(workers.Workers, "start_another", lambda *_: False)
-    tries: list[str] = []
-
-    def send(url: str) -> Outcome:
-        tries.append(url)
-        if url.endswith("/0") and tries.count(url) < 3:
-            return TransientError("HTTP 503", retry_after=0.2)
-        return BODY
-
-    with closing(_scheduler(send)) as scheduler:
-        requests = _requests(20)
-        for each in requests:
-            scheduler.submit(each)
-        if threads:
-            _until(lambda: _count_done(requests) == FIT)
-            assert not requests[0].is_done
-        _read_all(scheduler, requests)
-        assert requests[0].tries == 3
-
-
-def test_an_unreadable_body_holds_nothing_until_it_is_sent_again() -> None:
-    with closing(_scheduler(lambda _: BODY)) as scheduler:
-        requests = _requests(20)
-        for each in requests:
-            scheduler.submit(each)
-        for _ in range(3):
-            assert scheduler.wait(requests[0], timeout=60)
-            assert scheduler.retry(requests[0], TransientError("unreadable"))
-        _read_all(scheduler, requests)
-
-
-def test_a_body_that_finds_no_room_is_sent_again_and_one_waited_for_is_not() -> None:
-    """All are thought to be small, and then all of them grow at once."""
-    everyone = threading.Barrier(20)
-    sent: list[str] = []
-
-    def send(url: str) -> Outcome:
-        sent.append(url)
-        if sent.count(url) == 1:
-            everyone.wait(60)
-        for size in range(1 << 20, len(BODY) + 1, 1 << 20):
-            scheduler.receive(size)
-        return BODY
-
-    scheduler = _scheduler(send)
-    with closing(scheduler):
-        requests = _requests(20, estimate=1000)
-        for each in requests:
-            scheduler.submit(each)
-        _until(lambda: len(sent) == 20 and scheduler.waiting_for == "")
-        assert 0 < _count_done(requests) < 20
-        _read_all(scheduler, requests)
-        assert [each.tries for each in requests] == [1] * 20
-        assert scheduler.requests_sent == len(sent) > 20
-
-
-def test_bodies_of_unexpected_size_over_http() -> None:
-    """Small bodies first, then many large ones at once: each arrives whole, and is no retry."""
-    large = b"x" * (6 << 20)
-
-    def respond(asked: Asked) -> bytes:
-        return kept(b"1" if int(asked.path[1:]) < 60 else large)
-
-    with wire_server(respond) as server:
-        url = f"http://{server.address}"
-        transport = RequestsTransport(url, "token", user_agent="test", max_concurrency=64)
-        client = Client(transport, url, token_for_masking="token", max_concurrency=64)
-        with closing(client):
-            responses = client.get_many(Request(f"/{place}", len) for place in range(100))
-            sizes = [result for _, result in responses]
-        assert sizes == [1] * 60 + [len(large)] * 40
-        assert (responses.requests, responses.retries) == (100, 0)
+before = peak_mib()
+url = sys.argv[1]
+try:
+    Transport(url, "t", user_agent="t", timeout=60, max_concurrency=1).get(url + "/")
+except RejectedError as error:
+    print(error, round(peak_mib() - before), sep="\\n")
+"""
+    response = kept(bomb(1 << 30), headers=GZIP)
+    with raw_server(lambda _: response) as server:
+        output = subprocess.check_output([sys.executable, "-c", program, server.url], text=True)
+    message, peak = output.splitlines()
+    assert message == f"the response of {server.address} is larger than 256 MiB"
+    print(f"peak: {peak} MiB")  # noqa: T201
+    assert int(peak) < 320
 
 
 PAGE = '{"id":"%024x","name":"%s","template":"%s","status":"complete","_embedded":{"recipes":[]}}'
 
 
-def _respond(asked: Asked) -> bytes:
-    path = asked.path.partition("?")[0]
+def _respond(path: str) -> bytes:
     if path.endswith("/recipes"):
         return _RECIPES
-    if path == "/deployments":
+    if path.partition("?")[0] == "/deployments":
         entries = [{"id": f"{place:024x}", "account_id": "a"} for place in range(100)]
         return kept(json.dumps({"_embedded": {"deployments": entries}}).encode())
     return kept(json.dumps({"_embedded": {"accounts": [{"id": "a"}]}}).encode())
@@ -205,12 +128,14 @@ _RECIPES = kept(
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 @pytest.mark.parametrize("pause", [0, 8])
-@pytest.mark.parametrize("max_concurrency", [8, 16, 64])
-def test_memory_with_large_bodies(max_concurrency: int, pause: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("max_concurrency", "most"), [(8, 140), (16, 160), (64, 200)])
+def test_the_memory_that_many_large_bodies_take(
+    max_concurrency: int, most: int, pause: float, tmp_path: Path
+) -> None:
     """Also with a target that does not read for some seconds."""
-    with wire_server(_respond) as server:
+    with raw_server(_respond) as server:
         config = {
-            "api_url": f"http://{server.address}",
+            "api_url": server.url,
             "api_token": "token",
             "max_concurrency": max_concurrency,
         }
@@ -225,5 +150,5 @@ def test_memory_with_large_bodies(max_concurrency: int, pause: float, tmp_path: 
                     peak = peak_mib(tap.pid)
     assert tap.returncode == 0
     assert records == 500_000
-    sys.stdout.write(f"peak: {peak:.0f} MiB\n")
-    assert peak < 140
+    print(f"peak: {peak:.0f} MiB")  # noqa: T201
+    assert peak <= most

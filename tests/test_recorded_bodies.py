@@ -7,14 +7,18 @@ are wrong in different ways, if at all. Values are shortened, names and ids made
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+import responses
 
-from tap_compose.api.transport import Response
 from tests.tap_runs import Output, sync
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
 
 ACCOUNT = "52a50cb96230650018000000"
 CLUSTER = "5854a61cc1bf550011000002"
@@ -251,35 +255,26 @@ TIMES = {
 """A time in each spelling that is more than a missing fraction."""
 
 
-class Recorded:
-    """A transport that answers with the recorded bodies."""
+def _run(changed: dict[str, Any] | None = None, **settings: Any) -> Output:
+    """Sync from the recorded bodies, some of them changed."""
+    bodies = {**BODIES, **(changed or {})}
 
-    def __init__(self, **changed: Any) -> None:
-        self._bodies = {**BODIES, **changed}
-
-    def get(self, url: str, timeout: float, _receive: object = None) -> Response:
-        del timeout
-        parts = urlsplit(url)
-        body = self._bodies[parts.path.removeprefix("/2016-07")]
+    def respond(request: PreparedRequest) -> tuple[int, dict[str, str], bytes]:
+        parts = urlsplit(str(request.url))
+        body = bodies[parts.path.removeprefix("/2016-07")]
         if "cursor=" in parts.query:
             body = _listed("audit_events")
-        return Response(200, {}, json.dumps(body).encode())
+        return 200, {}, json.dumps(body).encode()
 
-    def renew_connections(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def _run(transport: Recorded, **settings: Any) -> Output:
     config = {
         "api_token": "a-token-for-tests",
         "api_url": API,
         "include_connection_strings": True,
         **settings,
     }
-    return sync(config, transport=transport)
+    with responses.RequestsMock() as api:
+        api.add_callback(responses.GET, re.compile(re.escape(API)), respond)
+        return sync(config)
 
 
 def _leaves(value: Any) -> list[Any]:
@@ -300,7 +295,7 @@ def _leaves(value: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def recorded() -> Output:
-    return _run(Recorded())
+    return _run()
 
 
 def test_every_value_comes_out(recorded: Output) -> None:
@@ -337,7 +332,7 @@ def test_connection_strings_are_lists_as_the_api_means_them(recorded: Output) ->
 
 
 def test_maps_pass_the_way_of_the_sdk(recorded: Output) -> None:
-    output = _run(Recorded(), stream_maps={"deployment_details": {}})
+    output = _run(stream_maps={"deployment_details": {}})
     assert output.status == 0
     assert output.rows["deployment_details"] == recorded.rows["deployment_details"]
 
@@ -358,7 +353,7 @@ def test_what_is_no_object_is_kept_in_a_free_form_column(
         "/audit_events": _listed("audit_events", {**event, "data": value}),
         HERE: {**BODIES[HERE], "connection_strings": strings},
     }
-    output = _run(Recorded(**changed))
+    output = _run(changed)
     assert output.status == 0
     wanted = {"_value": Decimal(str(value)) if value == 1.5 else value}
     (row,) = output.rows["audit_events"]

@@ -214,7 +214,7 @@ def test_the_body_of_another_deployment_is_refused(stream: str, body: Any) -> No
     with pytest.raises(UnreadableBodyError) as caught:
         _read(stream, body, deployment_id="d1")
     owner = "2" if '"deployment_id": 2' in json.dumps(body) else "d2"
-    expected = f"the body of another resource: deployment_id is {owner}, not d1"
+    expected = f"HTTP 200 with the body of another resource: deployment_id is {owner}, not d1"
     assert str(caught.value) == expected
 
 

@@ -51,7 +51,7 @@ def test_no_secret_in_any_line_at_debug_level(
     "fault",
     [
         "500",
-        "429-date",
+        "429-date:1:/teams",
         "reset",
         "cut",
         "html",

@@ -1,138 +1,123 @@
-"""One request over real HTTP: what is sent, and what comes of every kind of response."""
+"""One request: what is sent, and what comes of every kind of response."""
 
 from __future__ import annotations
 
 import gzip
 import socket
 import sys
-import time
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
+import responses
 
 from tap_compose.api import transport
-from tap_compose.api.transport import (
-    BrokenConnectionError,
-    NoConnectionError,
-    RequestsTransport,
-    Response,
-    TimedOutError,
-    TransportError,
-)
-from tests.raw_server import http, raw_server
+from tap_compose.api.errors import ApiError, RejectedError, RunEndingError, TransientError
+from tap_compose.api.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+URL = "https://api.example"
 TOKEN = "a-token-for-tests"
 
 
-def _get(url: str, path: str = "/teams", timeout: float = 5.0) -> Response:
-    with closing(RequestsTransport(url, TOKEN, user_agent="tests/1", max_concurrency=1)) as session:
-        return session.get(f"{url}{path}", timeout)
+def _get(url: str = URL, path: str = "/teams") -> bytes:
+    with closing(
+        Transport(url, TOKEN, user_agent="tests/1", timeout=60, max_concurrency=1)
+    ) as session:
+        return session.get(f"{url}{path}")
 
 
-def test_a_request_carries_token_user_agent_and_parameters() -> None:
-    path = "/audit_events?older_than=2017-01-01T00%3A00%3A00%2B01%3A00"
-    with raw_server(lambda _: http(b"{}")) as server:
-        _get(server.url, path)
-    assert server.paths == [path]
-    (headers,) = server.headers
-    assert headers["Authorization"] == f"Bearer {TOKEN}"
-    assert headers["User-Agent"] == "tests/1"
-    assert headers["Accept"] == "application/json"
+def _error(url: str = URL) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        _get(url)
+    return caught.value
 
 
-def test_a_netrc_entry_does_not_replace_the_token(
+@responses.activate
+def test_a_request_carries_token_and_user_agent_whatever_netrc_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login someone password else\n")
-    monkeypatch.setenv("NETRC", str(netrc))
-    with raw_server(lambda _: http(b"{}")) as server:
-        _get(server.url)
-    assert server.headers[0]["Authorization"] == f"Bearer {TOKEN}"
+    (tmp_path / "netrc").write_text("machine api.example login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    path = "/audit_events?older_than=2017-01-01T00%3A00%3A00%2B01%3A00"
+    responses.get(f"{URL}{path}", body=b"{}")
+    assert _get(path=path) == b"{}"
+    assert dict(responses.calls[0].request.headers) == {
+        "Authorization": f"Bearer {TOKEN}",
+        "User-Agent": "tests/1",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+    }
 
 
-@pytest.mark.parametrize("status", [200, 204, 302, 401, 404, 429, 503])
-def test_a_response_has_status_headers_and_body(status: int) -> None:
-    body = b"" if status == 204 else b'{"errors": "x"}'
-    with raw_server(lambda _: http(body, b"%d X" % status, b"retry-AFTER: 7\r\n")) as server:
-        response = _get(server.url)
-    assert (response.status, response.body) == (status, body)
-    assert response.headers["Retry-After"] == "7"
+@responses.activate
+def test_a_compressed_body() -> None:
+    body = b"[" + b"1," * 500_000 + b"1]"
+    responses.get(f"{URL}/teams", body=gzip.compress(body), headers={"Content-Encoding": "gzip"})
+    assert _get() == body
 
 
-def test_redirects_are_not_followed() -> None:
-    with raw_server(lambda _: http(b"", b"302 Found", b"Location: /elsewhere\r\n")) as server:
-        assert _get(server.url).status == 302
-    assert server.paths == ["/teams"]
+@responses.activate
+@pytest.mark.parametrize("status", [102, 204, 302, 429, 500])
+def test_any_other_status_is_an_error(status: int) -> None:
+    headers = {"Location": "/elsewhere", "retry-AFTER": "7"}
+    responses.get(f"{URL}/teams", status=status, headers=headers, body=b"y" * 70_000)
+    error = _error()
+    assert error.status == status
+    assert str(error).startswith(f"HTTP {status}")
+    assert getattr(error, "retry_after", None) == (7 if status in (204, 429, 500) else None)
+    assert len(responses.calls) == 1  # redirects are not followed
 
 
-def test_a_compressed_body_in_pieces() -> None:
-    packed = gzip.compress(b"[" + b"1," * 50_000 + b"1]")
-    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
-
-    def pieces(_path: str) -> Iterator[bytes]:
-        yield head + b"Content-Length: %d\r\n\r\n" % len(packed)
-        for start in range(0, len(packed), 20):
-            yield packed[start : start + 20]
-
-    with raw_server(pieces) as server:
-        assert _get(server.url).body == b"[" + b"1," * 50_000 + b"1]"
+@responses.activate
+def test_a_body_larger_than_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LARGEST_BODY", 1 << 20)
+    packed = gzip.compress(bytes(100 << 20))
+    responses.get(f"{URL}/teams", body=packed, headers={"Content-Encoding": "gzip"})
+    error = _error()
+    assert type(error) is RejectedError
+    assert str(error) == "the response of api.example is larger than 1 MiB"
 
 
-def test_only_the_beginning_of_an_error_body_is_read() -> None:
-    def endless(_path: str) -> Iterator[bytes]:
-        yield b"HTTP/1.1 500 Oops\r\n\r\n"
-        while True:
-            yield b"x" * 1000
-
-    with raw_server(endless) as server:
-        assert _get(server.url).body == b"x" * 65_536
-
-
+@responses.activate
 @pytest.mark.parametrize(
-    ("response", "has_response"),
+    ("problem", "message"),
     [
-        (b"", False),
-        (b"not http at all\r\n\r\n", False),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", True),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1,2,\r\n", True),
+        (requests.ConnectionError(), "the connection to api.example broke"),
+        (requests.ConnectTimeout(), "no connection to api.example in 10 s"),
+        (requests.ReadTimeout(), "no complete response from api.example in 60 s"),
+        (requests.exceptions.SSLError(), "TLS with api.example broke"),
     ],
 )
-def test_a_broken_response(response: bytes, has_response: bool) -> None:
-    with raw_server(lambda _: response) as server, pytest.raises(TransportError) as caught:
-        _get(server.url)
-    assert type(caught.value) is BrokenConnectionError
-    assert str(caught.value) == f"the connection to {server.address} broke"
-    assert caught.value.has_response is has_response
+def test_no_response(problem: Exception, message: str) -> None:
+    responses.get(f"{URL}/teams", body=problem)
+    error = _error()
+    assert type(error) is TransientError
+    assert (error.status, str(error)) == (None, message)
 
 
-def test_a_slow_drip_times_out() -> None:
-    def drip(_path: str) -> Iterator[bytes]:
-        yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
-        for _ in range(200):
-            time.sleep(0.05)
-            yield b"x"
-
-    begun = time.monotonic()
-    with raw_server(drip) as server, pytest.raises(TimedOutError) as caught:
-        _get(server.url, timeout=0.3)
-    assert time.monotonic() - begun < 5
-    assert str(caught.value) == f"no complete response from {server.address} in 0.3 s"
-    assert caught.value.has_response
+@responses.activate
+def test_a_certificate_that_is_not_trusted_ends_the_run() -> None:
+    text = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed (_ssl.c:1)"
+    responses.get(f"{URL}/teams", body=requests.exceptions.SSLError(text))
+    error = _error()
+    assert type(error) is RunEndingError
+    assert str(error) == (
+        "no secure connection to api.example: certificate verify failed: self-signed"
+    )
 
 
-def test_silence_times_out() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(TimedOutError) as caught:
-            _get(f"http://{address}", timeout=0.2)
-    assert str(caught.value) == f"no complete response from {address} in 0.2 s"
-    assert not caught.value.has_response
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    assert str(_error(f"http://{address}")) == f"connection refused by {address}"
+
+
+def test_an_unknown_host() -> None:
+    assert str(_error("https://no-such-host.invalid")) == "unknown host no-such-host.invalid"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a full backlog is refused elsewhere")
@@ -144,25 +129,4 @@ def test_a_host_that_takes_no_connection(monkeypatch: pytest.MonkeyPatch) -> Non
             waiting.settimeout(0)
             waiting.connect_ex(server.getsockname())
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(NoConnectionError) as caught:
-            _get(f"http://{address}", timeout=60)
-    assert str(caught.value) == f"no connection to {address} in 0.5 s"
-
-
-def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(NoConnectionError) as caught:
-        _get(f"http://{address}")
-    assert str(caught.value) == f"connection refused by {address}"
-
-
-def test_an_unknown_host() -> None:
-    with pytest.raises(NoConnectionError, match=r"^unknown host no-such-host\.invalid$"):
-        _get("https://no-such-host.invalid")
-
-
-def test_a_server_without_tls() -> None:
-    with raw_server(lambda _: b"") as server, pytest.raises(BrokenConnectionError) as caught:
-        _get(f"https://{server.address}")
-    assert str(caught.value).startswith(f"TLS with {server.address} broke: ")
+        assert str(_error(f"http://{address}")) == f"no connection to {address} in 0.5 s"

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_compose.report import Outcome
+from tap_compose.rows.reader import RowReader
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams.audit import AuditEvents
 from tests.tap_runs import catalog_of, command, config_for, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tap_compose.rows.reader import Row
@@ -109,3 +111,43 @@ def test_no_version_is_activated_for_a_stream_that_failed(sandbox: Sandbox) -> N
     config = config_for(sandbox, stream_maps=maps, emit_activate_version_messages=True)
     output = sync(config, streams=["teams", "user"])
     assert [each["stream"] for each in output.of_type("ACTIVATE_VERSION")] == ["teams"]
+
+
+@pytest.mark.parametrize("bug", [KeyError("made up"), StopIteration("made up")])
+def test_a_bug_in_a_reader_fails_one_deployment(
+    bug: Exception, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_for(sandbox, emit_activate_version_messages=True)
+    streams = ["deployment_backups", "deployment_portals", "teams"]
+    expected = sync(config, streams=streams).rows
+    deployment = expected["deployment_backups"][0]["deployment_id"]
+    read = RowReader.read
+
+    def broken(reader: RowReader, body: bytes, injected: Mapping[str, Any]) -> Any:
+        if injected.get("deployment_id") == deployment and b'"backups"' in body:
+            raise bug
+        return read(reader, body, injected)
+
+    monkeypatch.setattr(RowReader, "read", broken)
+    output = sync(config, streams=streams)
+    assert output.status == 1
+    assert output.tap
+    assert [
+        (gap.outcome, gap.stream, gap.deployment_id, gap.reason)
+        for gap in output.tap.run.report.gaps
+        if gap.outcome is Outcome.FAILED
+    ] == [
+        (
+            Outcome.FAILED,
+            "deployment_backups",
+            deployment,
+            f"unexpected {type(bug).__name__}: {bug}; LOGLEVEL=DEBUG shows where",
+        )
+    ]
+    backups = expected.pop("deployment_backups")
+    assert output.rows.pop("deployment_backups") == [
+        row for row in backups if row["deployment_id"] != deployment
+    ]
+    assert output.rows == expected
+    versions = [each["stream"] for each in output.of_type("ACTIVATE_VERSION")]
+    assert versions == ["deployment_portals", "teams"]

@@ -1,7 +1,8 @@
-"""What a response of the Compose API means: retry, denied, gone, or rejected."""
+"""What a response of the Compose API means: one tree of exceptions, and the one for each status."""
 
 from __future__ import annotations
 
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from time import time
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONGEST_WAIT = 3600.0
-"""Maximum seconds of a ``Retry-After``."""
+"""Maximum seconds of a ``Retry-After``: a wrong header must not stop a run for a day."""
 
 
 class ApiError(Exception):
-    """A request without a usable response; the message is one line.
+    """A resource that could not be read; the message is one line, without the token.
 
     Args:
         message: What went wrong.
-        status: The HTTP status; None if there was no complete response.
+        status: The HTTP status; None if no response has begun.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -32,35 +33,28 @@ class ApiError(Exception):
 
 
 class TransientError(ApiError):
-    """May succeed later: 408, 429, 5xx, a broken connection, an unreadable body.
+    """May succeed later: 408, 429, 5xx, a time-out, a broken connection, a body that is no JSON.
 
     Args:
         message: What went wrong.
-        status: The HTTP status; None if there was no complete response.
+        status: The HTTP status; None if no response has begun.
         retry_after: Seconds to wait, from ``Retry-After``; None without it.
-        most_retries: Retries after which the request counts as failed, if the settings allow
-            more.
+
+    Attributes:
+        attempts: How often the request was sent so far.
     """
 
+    attempts = 0
+
     def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-        most_retries: int | None = None,
+        self, message: str, *, status: int | None = None, retry_after: float | None = None
     ) -> None:
         super().__init__(message, status=status)
         self.retry_after = retry_after
-        self.most_retries = most_retries
-
-
-class UnauthorizedError(ApiError):
-    """401: the token is dead, or may not read this resource; a probe shows which."""
 
 
 class DeniedError(ApiError):
-    """The token may not read this resource."""
+    """The token may not read this resource: 403, or 401 if the token is good for others."""
 
 
 class GoneError(ApiError):
@@ -72,27 +66,22 @@ class RejectedError(ApiError):
 
 
 class RunEndingError(ApiError):
-    """No further request makes sense."""
+    """No further request makes sense: the token is dead, or there is no API at this address."""
 
 
-class TokenRejectedError(RunEndingError):
-    """The API rejects this token everywhere."""
+class UnreadableBodyError(ApiError):
+    """A response with status 200 whose body is not what the endpoint promises.
 
+    Args:
+        body: What it is instead, such as "an empty body".
+    """
 
-class UnreachableError(RunEndingError):
-    """There is no Compose API at this address."""
-
-
-class UnreadableBodyError(Exception):
-    """A response with status 200 whose body is not what the endpoint promises."""
-
-
-class NoJsonError(UnreadableBodyError):
-    """A response with status 200 whose body is empty, cut off or an error page."""
+    def __init__(self, body: str) -> None:
+        super().__init__(f"HTTP 200 with {body}", status=HTTPStatus.OK)
 
 
 ERRORS_BY_STATUS: Mapping[int, type[ApiError]] = {
-    401: UnauthorizedError,
+    401: DeniedError,
     403: DeniedError,
     404: GoneError,
     408: TransientError,
@@ -111,62 +100,73 @@ ERRORS_BY_FIRST_DIGIT: Mapping[int, type[ApiError]] = {
 """The error for all other statuses that begin with this digit."""
 
 
-def error_of(status: int, headers: Mapping[str, str], body: bytes, token: str) -> ApiError | None:
+def unexpected(error: Exception) -> str:
+    """Return one line about an exception that nobody expected.
+
+    Args:
+        error: The exception, whose text may hold anything.
+    """
+    text = masked(str(error))
+    name = type(error).__name__
+    return f"unexpected {f'{name}: {text}' if text else name}; LOGLEVEL=DEBUG shows where"
+
+
+def error_of(status: int, headers: Mapping[str, str], body: bytes, token: str) -> ApiError:
     """Return the error that a response stands for.
 
     Args:
-        status: The HTTP status.
+        status: The HTTP status, not 200.
         headers: The response's headers; looked up in any capitalisation that the mapping allows.
         body: The response's body.
         token: The bearer token, to keep it out of the message.
-
-    Returns:
-        None for status 200; otherwise the error, not raised.
     """
-    if status == HTTPStatus.OK:
-        return None
     kind = ERRORS_BY_STATUS.get(status) or ERRORS_BY_FIRST_DIGIT.get(status // 100, TransientError)
     message = _message(status, body, token)
     if issubclass(kind, TransientError):
-        wait = retry_after(headers.get("Retry-After"))
-        return kind(message, status=status, retry_after=wait)
+        return kind(message, status=status, retry_after=retry_after(headers))
     return kind(message, status=status)
 
 
-def retry_after(value: str | None) -> float | None:
-    """Read a ``Retry-After`` header, RFC 9110 section 10.2.3.
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read ``Retry-After``: seconds, or a date in any form of RFC 9110, section 5.6.7.
+
+    A date is measured against the response's own ``Date``, so that neither clock has to be right.
 
     Args:
-        value: The header: seconds, or an HTTP date.
+        headers: The response's headers.
 
     Returns:
-        Seconds from now, at least 0 and at most ``LONGEST_WAIT``; None if there is none or it is
-        not valid.
+        Seconds, at least 0 and at most ``LONGEST_WAIT``; None if there is none or it is not valid.
     """
-    if value is None:
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return min(float(value), LONGEST_WAIT)
+    until = _timestamp(value)
+    if until is None:
         return None
+    now = _timestamp(headers.get("Date", ""))
+    return min(max(until - (time() if now is None else now), 0.0), LONGEST_WAIT)
+
+
+def _timestamp(date: str) -> float | None:
     try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time()
-        except (ValueError, OverflowError):
-            return None
-    if seconds != seconds:  # noqa: PLR0124  # NaN
+        at = parsedate_to_datetime(date)
+        # Python takes a date without a zone, or with -0000, for local time; in HTTP all are UTC.
+        return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return min(max(seconds, 0.0), LONGEST_WAIT)
 
 
 def _message(status: int, body: bytes, token: str) -> str:
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return f"HTTP {status}: a response without the resource"
+    if status < HTTPStatus.BAD_REQUEST:
+        return f"HTTP {status}: redirects are not followed; check api_url"
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = ""
     start = f"HTTP {status} {phrase}".rstrip()
-    if status < HTTPStatus.MULTIPLE_CHOICES:
-        return f"HTTP {status}: a response without the resource"
-    if status < HTTPStatus.BAD_REQUEST:
-        return f"HTTP {status}: redirects are not followed; check api_url"
     try:
         content = msgspec.json.decode(body)
     except (ValueError, RecursionError):

