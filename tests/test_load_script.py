@@ -22,7 +22,7 @@ from tests.documents import ROOT
 from tests.tap_runs import catalog_of, config_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 pytestmark = pytest.mark.slow
 
@@ -175,16 +175,12 @@ def test_a_target_that_does_not_exist(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    ("send", "how", "status"),
-    [
-        (os.killpg, signal.SIGINT, 130),
-        (os.kill, signal.SIGTERM, 143),
-        (os.killpg, signal.SIGTERM, 143),
-    ],
+    ("to", "how", "status"),
+    [(-1, signal.SIGINT, 130), (1, signal.SIGTERM, 143), (-1, signal.SIGTERM, 143)],
     ids=["Ctrl-C", "the script alone", "all"],
 )
 def test_a_signal_ends_the_tap_and_keeps_what_it_has_read(
-    send: Callable[[int, int], None], how: signal.Signals, status: int, load: Load
+    to: int, how: signal.Signals, status: int, load: Load
 ) -> None:
     store = load.folder / "stored"
     target = f"{TARGET}    else:\n        print(line, end='', file=open({str(store)!r}, 'a'))\n"
@@ -195,7 +191,7 @@ def test_a_signal_ends_the_tap_and_keeps_what_it_has_read(
             while not store.exists() or '"RECORD"' not in store.read_text():
                 assert process.poll() is None
                 time.sleep(0.1)
-            send(process.pid, how)
+            os.kill(to * process.pid, how)  # a negative one is the group
             stdout, stderr = process.communicate(timeout=100)
         assert (process.returncode, stdout) == (status, ""), stderr
         last = stderr.splitlines()[-1]
