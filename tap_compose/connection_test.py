@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tap_compose.api.client import Request
     from tap_compose.report import Gap
-    from tap_compose.rows.reader import RowBatch
+    from tap_compose.rows import RowBatch
     from tap_compose.run import Run
     from tap_compose.streams.base import ComposeStream
 

@@ -14,7 +14,7 @@ from tap_compose.api.client import Client, Request
 from tap_compose.api.errors import ApiError, RunEndingError
 from tap_compose.api.transport import Transport
 from tap_compose.report import Gap, Outcome, Report
-from tap_compose.rows.conversion import UnfitError, text_of
+from tap_compose.rows import UnfitError, text_of
 from tap_compose.settings import Settings
 from tap_compose.times import time_text
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tap_compose.api.client import Request
-    from tap_compose.rows.reader import RowBatch
+    from tap_compose.rows import RowBatch
 
 
 class Accounts(ListStream):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
 
     from tap_compose.api.client import CompletedRequests
-    from tap_compose.rows.reader import Row
+    from tap_compose.rows import Row
     from tap_compose.streams.audit_windows import Batch, Window
 
 _ROWS_AT_ONCE = 500
@@ -149,7 +149,7 @@ class AuditEvents(AccountStream):
 
     def _read_into(self, plan: Plan, window: Window, body: bytes) -> Page:
         """Read a page and add it to its window."""
-        batch = self._read({}, body)
+        batch = self.read(body, {})
         events = list(zip(_times_of(batch.rows), batch.rows, strict=True))
         page = Page(events, batch.entries, len(body))
         plan.add(window, page)

@@ -16,7 +16,7 @@ from tap_compose.api.errors import UnreadableBodyError
 from tap_compose.times import moved
 
 if TYPE_CHECKING:
-    from tap_compose.rows.reader import Row
+    from tap_compose.rows import Row
 
 PAGE = 100
 """Events per request: the most that the API allows."""

@@ -18,7 +18,7 @@ from tap_compose.times import moved, time_text, time_value
 
 if TYPE_CHECKING:
     from tap_compose.api.errors import ApiError
-    from tap_compose.rows.reader import Row
+    from tap_compose.rows import Row
     from tap_compose.streams.audit_pages import Page
 
 _TICK = timedelta(milliseconds=1)

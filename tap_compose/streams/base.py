@@ -9,7 +9,6 @@ streams: it syncs once, with one SCHEMA and one STATE, however many deployments 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import fields, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,18 +19,18 @@ from tap_compose.api.client import Request, Responses
 from tap_compose.api.errors import ApiError
 from tap_compose.failures import Scope, gap_of, gap_of_list
 from tap_compose.report import Gap, Outcome
-from tap_compose.rows.reader import Layout, RowBatch, RowReader, unique_rows
+from tap_compose.rows import Report, RowBatch, unique_rows
 from tap_compose.streams.singer import SingerStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from singer_sdk.helpers.types import Context
 
-    from tap_compose.rows.reader import Row
+    from tap_compose.rows import Row
 
 
-class ComposeStream(SingerStream):
+class ComposeStream(Report, SingerStream):
     """A report of the Compose API.
 
     Attributes:
@@ -40,38 +39,15 @@ class ComposeStream(SingerStream):
         params: The query parameters of every request.
         list_path: The path of the list that has the ids for ``path``.
         scope: What a response concerns, which decides what a failure means.
-        envelope: The names of the list in ``_embedded``, the usual one first; empty if the
-            body is one bare object.
-        envelope_optional: Whether the list may stand outside ``_embedded`` too.
-        aliases: Other names under which the API writes a field, by column.
-        extracted: Columns that are read from elsewhere in the object if the field is absent or
-            empty.
-        derived: Columns that are computed from the other columns of the row.
-        injected_columns: Columns whose value comes from the URL; the body need not have them.
-        parent_column: The column with the id of the object that an object is a part of, if
-            objects contain others of the same kind.
-        is_lenient: Whether all bodies are read value by value, not only unexpected ones. Needed
-            by a stream that overrides ``unwrap``, or has ``extracted`` or ``derived`` columns,
-            an alias that is a column too, or columns of numbers, which are read exactly.
         can_prefetch: Whether the stream's requests are known before it begins.
         next_stream: The next stream, if its first requests may be sent while the last rows of
             this one are written.
     """
 
-    schema: ClassVar[dict[str, Any]]
-    primary_keys: ClassVar[tuple[str, ...]]
     path: ClassVar[str]
     params: ClassVar[Mapping[str, str]] = {}
     list_path: ClassVar[str | None] = None
     scope: ClassVar[Scope]
-    envelope: ClassVar[tuple[str, ...]] = ()
-    envelope_optional: ClassVar[bool] = False
-    aliases: ClassVar[Mapping[str, Sequence[str]]] = {}
-    extracted: ClassVar[Mapping[str, Callable[[dict[str, Any]], Any]]] = {}
-    derived: ClassVar[Mapping[str, Callable[[Row], Any]]] = {}
-    injected_columns: ClassVar[tuple[str, ...]] = ()
-    parent_column: ClassVar[str | None] = None
-    is_lenient: ClassVar[bool] = False
     can_prefetch: ClassVar[bool] = True
     next_stream: ComposeStream | None = None
 
@@ -102,46 +78,11 @@ class ComposeStream(SingerStream):
         """
         return Request(
             self.path if item_id is None else hal.url_path(self.path, item_id),
-            partial(self._read, injected),
+            partial(self.read, injected=injected),
             self.params,
             readers=self.run.expected_reads(self.path),
             context=item_id,
         )
-
-    @classmethod
-    def layout(cls) -> Layout:
-        """Return how the report is laid out in a body and in rows."""
-        return Layout(**{each.name: getattr(cls, each.name) for each in fields(Layout)})
-
-    def _read(self, injected: Mapping[str, Any], body: bytes) -> RowBatch:
-        reader = self._reader if self.is_writing else self._lenient_reader
-        return reader.read(body, injected)
-
-    @cached_property
-    def _reader(self) -> RowReader:
-        return RowReader(self.layout(), self.logger)
-
-    @cached_property
-    def _lenient_reader(self) -> RowReader:
-        # Plain dictionaries: neither the SDK nor a caller of get_records takes typed rows.
-        return RowReader(replace(self.layout(), is_lenient=True), self.logger)
-
-    @classmethod
-    def unwrap(cls, content: Any) -> list[Any]:
-        """Return the objects of a decoded body that become rows.
-
-        Args:
-            content: The body.
-
-        Returns:
-            The objects.
-
-        Raises:
-            UnreadableBodyError: If the body is not what the endpoint promises.
-        """
-        if not cls.envelope:
-            return [hal.single(content)]
-        return hal.embedded(content, *cls.envelope, bare=cls.envelope_optional)
 
     def accept(self, batch: RowBatch, deployment_id: str | None = None) -> list[Row]:
         """Return the rows of a response, each key once; report the entries that are not rows.
@@ -182,7 +123,7 @@ class ComposeStream(SingerStream):
 
     @override
     def finish(self) -> None:
-        self._reader.log_counts()
+        self.log_field_counts()
         if self._responses is not None:
             self._responses.close()
 

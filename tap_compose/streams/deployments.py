@@ -28,7 +28,7 @@ from tap_compose.streams.columns import (
 if TYPE_CHECKING:
     from singer_sdk import typing as th
 
-    from tap_compose.rows.reader import Row
+    from tap_compose.rows import Row
 
 
 def summary_columns() -> list[th.Property[Any]]:
@@ -61,7 +61,6 @@ class Deployments(ListStream):
     path = "/deployments"
     envelope = ("deployments",)
     primary_keys = ("id",)
-    is_lenient = True
     extracted: ClassVar = {"compose_web_ui_url": _web_ui_url}
     schema = schema(*summary_columns())
 
@@ -72,7 +71,6 @@ class DeploymentDetails(DeploymentStream):
     name = "deployment_details"
     path = "/deployments/{}"
     injected_columns = ("id",)
-    is_lenient = True
     extracted: ClassVar = {"compose_web_ui_url": _web_ui_url, "cluster_id": _linked_cluster}
     primary_keys = ("id",)
     schema = schema(
@@ -139,7 +137,6 @@ class DeploymentAlerts(DeploymentStream):
 
     name = "deployment_alerts"
     path = "/deployments/{}/alerts"
-    is_lenient = True
     derived: ClassVar = {"id": _digest}
     primary_keys = ("id",)
     schema = schema(
@@ -169,7 +166,6 @@ class DeploymentHealth(DeploymentStream):
 
     name = "deployment_health"
     path = "/deployments/{}/alerts"
-    is_lenient = True
     primary_keys = ("deployment_id",)
     schema = schema(
         DEPLOYMENT_ID,
@@ -218,7 +214,6 @@ class DeploymentLogfiles(DeploymentStream):
     path = "/deployments/{}/logfiles"
     envelope = ("logfiles", "logfile")
     primary_keys = ("id",)
-    is_lenient = True
     aliases: ClassVar = {"date": ("created_at",)}
     schema = schema(
         key("id", "Log file id."),

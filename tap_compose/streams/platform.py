@@ -39,7 +39,6 @@ class Databases(AccountStream):
     name = "databases"
     path = "/databases"
     envelope = ("applications",)
-    is_lenient = True
     extracted: ClassVar = {"versions": lambda application: hal.parts(application, "versions")}
     primary_keys = ("type",)
     schema = schema(
@@ -62,7 +61,6 @@ class DatabaseVersions(AccountStream):
 
     name = "database_versions"
     path = "/databases"
-    is_lenient = True
     primary_keys = ("application", "version")
     schema = schema(
         key("application", "Database type, such as postgresql."),

@@ -16,7 +16,7 @@ from tap_compose.streams.columns import DEPLOYMENT_ID, integer, key, schema, tex
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_compose.rows.reader import Row, RowBatch
+    from tap_compose.rows import Row, RowBatch
 
 
 class DeploymentRecipes(DeploymentStream):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tap_compose.messages import MessageWriter
     from tap_compose.report import StreamStats
-    from tap_compose.rows.reader import Row
+    from tap_compose.rows import Row
     from tap_compose.run import Run
 
 _ROWS_AT_ONCE = 50
@@ -54,9 +54,6 @@ class SingerStream(Stream):
     # Streams with a bookmark keep it themselves: the SDK's own way costs a search through all
     # partitions per record, and may move a bookmark backwards.
     state_partitioning_keys = ()
-
-    is_writing = False
-    """Whether the rows that are fetched go to stdout as they are."""
 
     _deferred_version: int | None = None
 
@@ -140,7 +137,7 @@ class SingerStream(Stream):
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
         stats, flattened = self.stats, self._flattened_objects()
         for rows in self.fetch(context):
-            for record in cast("list[dict[str, Any]]", rows):  # none of them is typed here
+            for record in rows:
                 for name in flattened:
                     if record[name] is None:
                         record[name] = {}
@@ -184,7 +181,7 @@ class SingerStream(Stream):
         deselected = [
             each for each in self.schema["properties"] if not self.mask["properties", each]
         ]
-        stats, self.is_writing = self.stats, True
+        stats = self.stats
         with self.get_record_counter() as counter, self.get_sync_timer():
             partitions: Sequence[Context] = self.partitions or [{}]
             for partition in partitions:

@@ -1,0 +1,498 @@
+"""Read a body into rows: one reader for every stream.
+
+A row has every column of its stream, null if the API has no value. A value that does not fit its
+column becomes null with a warning, and an undocumented field is reported. Nothing is dropped
+silently, and no row can break the SCHEMA of its stream.
+"""
+
+from __future__ import annotations
+
+import decimal
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import msgspec
+
+from tap_compose.api import hal
+from tap_compose.api.errors import UnreadableBodyError
+from tap_compose.times import canonical_time
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+Row: TypeAlias = "dict[str, Any]"
+
+Converter: TypeAlias = "Callable[[Any], Any]"
+"""From a value that is not None to one that fits its column; raises ``UnfitError``."""
+
+NOT_FIELDS = frozenset({"_links", "_embedded", "_id"})
+"""Members of the API's objects that are not fields.
+
+``_id`` may stand for ``id`` in any object, but is taken only where ``aliases`` name it
+(docs/compose-api.md, Backups).
+"""
+
+LONE_VALUE = "_value"
+"""The member of a free-form object with the value that the API returned instead of an object."""
+
+MOST_NAMED = 20
+"""Fields of a stream that are named in warnings; the others are counted."""
+
+_MOST_COUNTED = 100_000
+"""Hashes that a stream keeps for that."""
+
+_NOT_FINITE = "a number that is not finite"
+_OUT_OF_RANGE = "a number out of range"
+
+_fits_a_double = decimal.Context(
+    prec=decimal.MAX_PREC,
+    Emin=-307,
+    Emax=307,
+    traps=[InvalidOperation, decimal.Overflow, decimal.Subnormal, decimal.Clamped],
+).create_decimal
+"""Raises ``ArithmeticError`` unless a number surely fits a double."""
+
+_LARGEST = Decimal("1.7976931348623157E+308")
+"""A larger number is infinite for every reader that reads JSON numbers as doubles."""
+
+_SMALLEST = Decimal("4.9E-324")
+"""A smaller one is zero for them, and has too many digits for the number types of databases."""
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class UnfitError(Exception):
+    """A value that does not fit its column; the message describes it."""
+
+
+@dataclass
+class RowBatch:
+    """The rows of one response.
+
+    Attributes:
+        rows: The rows, in the order of the response.
+        entries: How many entries the response has, rows or not.
+        dropped: For each entry that is not a row, why not.
+    """
+
+    rows: list[Row]
+    entries: int
+    dropped: list[str] = field(default_factory=list)
+
+
+class Report:
+    """How a report is laid out in a body and in rows, and the reader of its bodies.
+
+    Attributes:
+        schema: The JSON Schema of a row.
+        primary_keys: The key columns.
+        envelope: The names of the list in ``_embedded``, the usual one first; empty if the
+            body is one bare object.
+        envelope_optional: Whether the list may stand outside ``_embedded`` too.
+        aliases: Other names under which the API writes a field, by column.
+        extracted: Columns that are read from elsewhere in the object if the field is absent or
+            empty.
+        derived: Columns that are computed from the other columns of the row.
+        injected_columns: Columns whose value comes from the URL; the body need not have them.
+        parent_column: The column with the id of the object that an object is a part of, if
+            objects contain others of the same kind.
+    """
+
+    schema: ClassVar[dict[str, Any]]
+    primary_keys: Any  # a tuple of str; the SDK makes it a property
+    envelope: ClassVar[tuple[str, ...]] = ()
+    envelope_optional: ClassVar[bool] = False
+    aliases: ClassVar[Mapping[str, Sequence[str]]] = {}
+    extracted: ClassVar[Mapping[str, Callable[[dict[str, Any]], Any]]] = {}
+    derived: ClassVar[Mapping[str, Callable[[Row], Any]]] = {}
+    injected_columns: ClassVar[tuple[str, ...]] = ()
+    parent_column: ClassVar[str | None] = None
+    logger: Any
+
+    @classmethod
+    def unwrap(cls, content: Any) -> list[Any]:
+        """Return the objects of a decoded body that become rows.
+
+        Args:
+            content: The body.
+
+        Returns:
+            The objects.
+
+        Raises:
+            UnreadableBodyError: If the body is not what the endpoint promises.
+        """
+        if not cls.envelope:
+            return [hal.single(content)]
+        return hal.embedded(content, *cls.envelope, bare=cls.envelope_optional)
+
+    def read(self, body: bytes, injected: Mapping[str, Any]) -> RowBatch:
+        """Read a body.
+
+        Args:
+            body: The bytes of a response.
+            injected: Columns whose value the tap sets, whatever the body has.
+
+        Returns:
+            The rows.
+
+        Raises:
+            UnreadableBodyError: If the body is not what the endpoint promises.
+        """
+        objects = self.unwrap(hal.decode(body))
+        if objects and not any(map(self._is_known, objects)):
+            raise UnreadableBodyError("a body without any documented field")
+        for name in self.injected_columns:
+            _check_owner(name, objects, injected.get(name))
+        if self.parent_column is not None:
+            objects = list(self._with_parts(objects))
+        batch = RowBatch([], len(objects))
+        for item in objects:
+            row = self._row_of(item, injected)
+            if isinstance(row, str):
+                batch.dropped.append(row)
+            else:
+                batch.rows.append(row)
+        return batch
+
+    def _row_of(self, item: Any, injected: Mapping[str, Any]) -> Row | str:
+        """Return the row of an object of the API, or why it is none."""
+        if not isinstance(item, dict):
+            return "an entry that is not an object"
+        if not self._known.issuperset(item):
+            self._field_warnings.unknown(item.keys() - self._known)
+        if self.aliases or self.extracted:
+            self._fill_columns(item)
+        item.update(injected)
+        row: Row = {}
+        for name, kind, convert in self._columns:
+            value = item.get(name)
+            row[name] = value if value is None or type(value) is kind else convert(value)
+        for name, derive in self.derived.items():
+            row[name] = derive(row)
+        for name in self.primary_keys:
+            if not row[name]:
+                if name == "id" or (len(self.primary_keys) == 1 and row[name] is None):
+                    return f"a row without its {name}"
+                row[name] = row[name] or ""
+        return row
+
+    @cached_property
+    def _field_warnings(self) -> FieldWarnings:
+        return FieldWarnings(self.logger)
+
+    def log_field_counts(self) -> None:
+        """Log how many fields did not fit, if some were not named. Call it after the last body."""
+        self._field_warnings.log_counts()
+
+    @cached_property
+    def _columns(self) -> list[tuple[str, type | None, Converter]]:
+        """Each column, the type of values that fit as they are, and what converts others."""
+        warnings = self._field_warnings
+        return [
+            (name, _kind_of(column), _or_null(converter(column, name, warnings), name, warnings))
+            for name, column in self.schema["properties"].items()
+        ]
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return NOT_FIELDS.union(self.schema["properties"], *self.aliases.values())
+
+    def _is_known(self, item: Any) -> bool:
+        return isinstance(item, dict) and not self._known.isdisjoint(item.keys() - NOT_FIELDS)
+
+    def _fill_columns(self, item: dict[str, Any]) -> None:
+        """Take columns from where else the API may write them."""
+        for name, others in self.aliases.items():
+            if item.get(name) is None:
+                item[name] = next((v for each in others if (v := item.get(each)) is not None), None)
+        for name, extract in self.extracted.items():
+            if item.get(name) in (None, ""):
+                item[name] = extract(item)
+
+    def _with_parts(self, objects: Iterable[Any]) -> Iterator[Any]:
+        """Put the parts of each object behind it, at any depth."""
+        for item in objects:
+            yield item
+            parts = hal.parts(item, *self.envelope) or []
+            for part in parts:
+                if isinstance(part, dict) and not part.get(self.parent_column):
+                    part[self.parent_column] = item.get("id")
+            yield from self._with_parts(parts)
+
+
+class FieldWarnings:
+    """Warns of fields that do not fit, once for each field: the first 20 by name, then a count.
+
+    Args:
+        logger: The logger of the stream.
+    """
+
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self._logger = logger
+        self._unknown: set[int] = set()
+        self._nulls: set[int] = set()
+
+    def unknown(self, names: Iterable[str], prefix: str = "") -> None:
+        """Warn of fields that no column has.
+
+        Args:
+            names: Their names.
+            prefix: The column or part that they are members of, such as ``users[].``.
+        """
+        for name in names:
+            if _is_among_first(self._unknown, f"{prefix}{name}"):
+                self._logger.warning("undocumented field %s%s is ignored", prefix, name)
+
+    def null(self, path: str, what: str) -> None:
+        """Warn of a value that became null.
+
+        Args:
+            path: The field.
+            what: What its value is, such as a number out of range.
+        """
+        if _is_among_first(self._nulls, f"{path} {what}"):
+            self._logger.warning("field %s: %s becomes null", path, what)
+
+    def log_counts(self) -> None:
+        """Log how many fields there were, if there were more than are named."""
+        for seen, message in (
+            (self._unknown, "%s undocumented fields are ignored: the first %s are named above"),
+            (self._nulls, "%s fields have values that become null: the first %s are named above"),
+        ):
+            if len(seen) > MOST_NAMED:
+                count = f"{'at least ' if len(seen) == _MOST_COUNTED else ''}{len(seen):,}"
+                self._logger.warning(message, count, MOST_NAMED)
+            seen.clear()
+
+
+def unique_rows(rows: list[Row], keys: Sequence[str]) -> list[Row]:
+    """Keep the first row per key.
+
+    Args:
+        rows: The rows.
+        keys: Their key properties.
+
+    Returns:
+        The rows, in their order.
+    """
+    keys_of_rows = list(map(itemgetter(*keys), rows))
+    if len(set(keys_of_rows)) == len(rows):
+        return rows
+    found: dict[Any, Row] = {}
+    for key, row in zip(keys_of_rows, rows, strict=True):
+        found.setdefault(key, row)
+    return list(found.values())
+
+
+def converter(schema: dict[str, Any], path: str, warnings: FieldWarnings) -> Converter:
+    """Return a function that converts values to a JSON Schema.
+
+    Args:
+        schema: The schema of a column or of a part of one.
+        path: The column or part, such as ``users[].name``.
+        warnings: Logs what does not fit within an object or a list.
+
+    Returns:
+        The converter.
+    """
+    types = schema["type"]
+    if "array" in types:
+        return _array_of(schema["items"], f"{path}[]", warnings)
+    if "object" in types:
+        if not schema.get("properties"):
+            return _free_form(path, warnings)
+        return _object_of(schema["properties"], path, warnings)
+    if schema.get("format") == "date-time":
+        return _time
+    return next(_SCALARS[name] for name in _SCALARS if name in types)
+
+
+def text_of(value: Any) -> str:
+    """Return a value as text; raises ``UnfitError`` for a number that JSON cannot hold."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise UnfitError(_NOT_FINITE)
+    if isinstance(value, (dict, list)) and any(_unfit_numbers(value, "")):
+        raise UnfitError(_OUT_OF_RANGE)
+    return _encode(value).decode()
+
+
+def _time(value: Any) -> str:
+    try:
+        return canonical_time(value)
+    except (ValueError, TypeError, AttributeError):
+        raise UnfitError("a value that is not a time") from None
+
+
+def _number(value: Any) -> int | Decimal:
+    if type(value) is int and _fits_64_bits(value):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
+        raise UnfitError("a value that is not a number")
+    try:
+        number = hal.exact_number(value.strip() if isinstance(value, str) else value)
+    except InvalidOperation:
+        raise UnfitError("a value that is not a number") from None
+    problem = _problem_of(number)
+    if problem:
+        raise UnfitError(problem)
+    return number
+
+
+def _integer(value: Any) -> int:
+    number = _number(value)
+    if number != int(number) or not _fits_64_bits(number):
+        raise UnfitError("a value that is not an integer of 64 bits")
+    return int(number)
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    known = _BOOLEANS.get(text_of(value).lower())
+    if known is None:
+        raise UnfitError("a value that is not true or false")
+    return known
+
+
+def _free_form(path: str, warnings: FieldWarnings) -> Converter:
+    def free_form(value: Any) -> dict[str, Any]:
+        content = value if isinstance(value, dict) else {LONE_VALUE: value}
+        if not _PLAIN.issuperset(map(type, content.values())):
+            for holder, place, where, problem in _unfit_numbers(content, path):
+                holder[place] = None
+                warnings.null(where, problem)
+        return content
+
+    return free_form
+
+
+def _array_of(items: dict[str, Any], path: str, warnings: FieldWarnings) -> Converter:
+    convert = _or_null(converter(items, path, warnings), path, warnings)
+    # Single strings and objects in old responses (docs/compose-api.md, Deployment details).
+    lone = (str,) if "string" in items["type"] else () if items.get("properties") else (dict,)
+
+    def array(value: Any) -> list[Any]:
+        if isinstance(value, lone):
+            value = [value] if value else []
+        if not isinstance(value, list):
+            raise UnfitError("a value that is not a list")
+        converted = (convert(each) for each in value if each is not None)
+        return [each for each in converted if each is not None]
+
+    return array
+
+
+def _object_of(members: dict[str, Any], path: str, warnings: FieldWarnings) -> Converter:
+    converters = {
+        name: _or_null(converter(schema, where, warnings), where, warnings)
+        for name, schema in members.items()
+        for where in [f"{path}.{name}"]
+    }
+    known = NOT_FIELDS | members.keys()
+
+    def row(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise UnfitError("a value that is not an object")
+        if not known.issuperset(value):
+            warnings.unknown(value.keys() - known, f"{path}.")
+        members = ((name, convert, value.get(name)) for name, convert in converters.items())
+        return {name: None if each is None else convert(each) for name, convert, each in members}
+
+    return row
+
+
+def _unfit_numbers(
+    value: dict[str, Any] | list[Any], path: str
+) -> Iterator[tuple[Any, Any, str, str]]:
+    """Find the numbers in a value, at any depth, that a JSON reader might not read.
+
+    Yields:
+        The object or list with such a number, its place there, its path, and what is wrong.
+    """
+    pending = [(path, value)]
+    while pending:
+        path, holder = pending.pop()
+        is_list = isinstance(holder, list)
+        for place, each in enumerate(holder) if isinstance(holder, list) else holder.items():
+            if isinstance(each, (dict, list)):
+                pending.append((f"{path}[]" if is_list else f"{path}.{place}", each))
+            elif isinstance(each, Decimal) and (problem := _problem_of(each)):
+                yield holder, place, f"{path}[]" if is_list else f"{path}.{place}", problem
+
+
+def _problem_of(number: Decimal) -> str:
+    """Return why a number cannot be written; empty if it can."""
+    try:
+        _fits_a_double(number)
+    except ArithmeticError:
+        if not number.is_finite():
+            return _NOT_FINITE
+        # copy_abs and comparisons are exact at any size, abs is not
+        return "" if _SMALLEST <= number.copy_abs() <= _LARGEST else _OUT_OF_RANGE
+    return "" if number.is_finite() else _NOT_FINITE
+
+
+def _fits_64_bits(number: int | Decimal) -> bool:
+    return -(1 << 63) <= number < 1 << 63
+
+
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+
+_SCALARS: dict[str, Converter] = {
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "string": text_of,
+}
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+def _kind_of(column: dict[str, Any]) -> type | None:
+    """Return the type whose values fit a column as they are; None if there is none."""
+    if column.get("format") == "date-time":
+        return None
+    return next((kind for name, kind in _KINDS.items() if name in column["type"]), None)
+
+
+_KINDS: dict[str, type] = {"string": str, "boolean": bool}
+
+
+def _or_null(convert: Converter, path: str, warnings: FieldWarnings) -> Converter:
+    """Return a converter that warns of what does not fit, and returns None instead."""
+
+    def converted(value: Any) -> Any:
+        try:
+            return convert(value)
+        except UnfitError as error:
+            warnings.null(path, str(error))
+            return None
+
+    return converted
+
+
+def _is_among_first(seen: set[int], text: str) -> bool:
+    key = hash(text)  # the text itself may be a megabyte
+    is_new = key not in seen
+    if is_new and len(seen) < _MOST_COUNTED:
+        seen.add(key)
+    return is_new and len(seen) <= MOST_NAMED
+
+
+def _check_owner(name: str, objects: Iterable[Any], asked_for: str | None) -> None:
+    """Reject the body of another resource: its rows would get a wrong key."""
+    for item in objects:
+        own = item.get(name) if isinstance(item, dict) else None
+        if own in (None, "", asked_for) or not isinstance(own, (str, int)) or asked_for is None:
+            continue
+        if str(own).casefold() != asked_for.casefold():
+            raise UnreadableBodyError(
+                f"the body of another resource: {name} is {str(own)[:60]}, not {asked_for}"
+            )

@@ -1,1 +1,0 @@
-"""Convert bodies of the API to rows, without HTTP and without the Singer SDK."""
