@@ -62,20 +62,17 @@ def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[TestResult]:
         StopRun: If the API rejects the token, or nothing responds.
     """
     try:
-        lists = {"/accounts": run.account_ids(), "/deployments": run.deployment_ids()}
-        return _tried(run, streams, lists)
+        return _tried(run, streams)
     except RunEndingError as error:
         raise StopRun(str(error)) from error
 
 
-def _tried(
-    run: Run, streams: Sequence[ComposeStream], lists: dict[str, list[str] | ApiError]
-) -> list[TestResult]:
+def _tried(run: Run, streams: Sequence[ComposeStream]) -> list[TestResult]:
     results: dict[str, TestResult] = {}
     untried: dict[ComposeStream, Iterator[Request[RowBatch]]] = {}
     for stream in streams:
         path = stream.list_path
-        ids = lists[path] if path else []
+        ids = run.ids_of(path) if path else []
         if path and isinstance(ids, ApiError):
             missing = gap_of_list(ids, stream.scope, path, stream.name)
             results[stream.name] = TestResult(stream.name, gap=missing)

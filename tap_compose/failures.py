@@ -58,21 +58,25 @@ def outcome_of(error_class: type[ApiError], scope: Scope) -> Outcome:
     return Outcome.SKIPPED if scope in _SKIPPED.get(error_class, ()) else Outcome.FAILED
 
 
-def gap_of(error: ApiError, scope: Scope, stream: str, deployment_id: str | None = None) -> Gap:
+def gap_of(
+    error: ApiError, scope: Scope, stream: str, item_id: str | None = None, kind: str = ""
+) -> Gap:
     """Return what is missing because of an error.
 
     Args:
         error: Why something could not be read.
         scope: What it concerns.
         stream: The stream's name.
-        deployment_id: The deployment, if it concerns one.
+        item_id: The id of the deployment, account or the like, if it concerns one.
+        kind: What that is, in one word.
     """
     meaning = meaning_of(type(error), scope)
     return Gap(
         outcome_of(type(error), scope),
         stream,
         f"{meaning} ({error})" if meaning else str(error),
-        deployment_id,
+        item_id,
+        kind,
         is_gone=isinstance(error, GoneError),
     )
 

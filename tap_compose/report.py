@@ -56,14 +56,16 @@ class Gap:
         outcome: Skipped, failed or dropped.
         stream: The stream's name, or None if it concerns the run.
         reason: Why, in one line.
-        deployment_id: The deployment, if it concerns one.
+        item_id: The id of the deployment, account or the like, if it concerns one.
+        kind: What that is, in one word.
         is_gone: Whether it does not exist, or no longer.
     """
 
     outcome: Outcome
     stream: str | None
     reason: str
-    deployment_id: str | None = None
+    item_id: str | None = None
+    kind: str = "deployment"
     is_gone: bool = False
 
 
@@ -248,15 +250,15 @@ def _gap_lines(gaps: Sequence[Gap]) -> list[tuple[int, str]]:
     One line per outcome and stream, however many deployments there are; streams that lack the same
     share a line.
     """
-    found: dict[tuple[Outcome, str | None], tuple[dict[str, None], dict[str, None]]] = {}
+    found: dict[tuple[Outcome, str | None, str], tuple[dict[str, None], dict[str, None]]] = {}
     for gap in gaps:
-        deployments, reasons = found.setdefault((gap.outcome, gap.stream), ({}, {}))
+        items, reasons = found.setdefault((gap.outcome, gap.stream, gap.kind), ({}, {}))
         reasons[gap.reason] = None
-        if gap.deployment_id:
-            deployments[gap.deployment_id] = None
+        if gap.item_id:
+            items[gap.item_id] = None
     streams: dict[tuple[Outcome, str, str], list[str]] = {}
-    for (outcome, stream), (deployments, reasons) in found.items():
-        where, why = _deployments(list(deployments)), _first(list(reasons), "; ")
+    for (outcome, stream, kind), (items, reasons) in found.items():
+        where, why = _items(kind, list(items)), _first(list(reasons), "; ")
         streams.setdefault((outcome, where, why), []).extend([stream] if stream else [])
     return [
         (
@@ -269,10 +271,10 @@ def _gap_lines(gaps: Sequence[Gap]) -> list[tuple[int, str]]:
     ]
 
 
-def _deployments(ids: Sequence[str]) -> str:
+def _items(kind: str, ids: Sequence[str]) -> str:
     if len(ids) > 1:
-        return f" of {len(ids):,} deployments ({_first(ids, ', ')})"
-    return f" of deployment {ids[0]}" if ids else ""
+        return f" of {len(ids):,} {kind}s ({_first(ids, ', ')})"
+    return f" of {kind} {ids[0]}" if ids else ""
 
 
 def _first(texts: Sequence[str], separator: str) -> str:

@@ -21,6 +21,9 @@ from tap_compose.times import time_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+DEPLOYMENTS = "/deployments"
+"""The path of the list that deployment_ids and deployment_shard choose from."""
+
 logger = logging.getLogger("tap-compose")
 
 
@@ -46,6 +49,7 @@ class Run:
     _client: Client | None = None
     _expected_reads: Counter[str] = field(default_factory=Counter)
     _ids: dict[str, list[str] | ApiError] = field(default_factory=dict)
+    _deployment_ids: list[str] | ApiError | None = None
     _incomplete_lists: set[str] = field(default_factory=set)
 
     @cached_property
@@ -118,28 +122,30 @@ class Run:
         """
         return max(1, self._expected_reads[path])
 
-    def account_ids(self) -> list[str] | ApiError:
-        """Return the ids of the accounts, or why they cannot be listed."""
-        return self._ids_of("/accounts", "accounts")
+    def ids_of(self, path: str) -> list[str] | ApiError:
+        """Return the ids in a list that this run reads, or why they cannot be listed.
 
-    def all_deployment_ids(self) -> list[str] | ApiError:
-        """Return the ids of all deployments of the account, or why they cannot be listed."""
-        return self._ids_of("/deployments", "deployments")
+        Args:
+            path: The path of the list, such as ``/deployments``; its last part is its envelope.
+        """
+        if path != DEPLOYMENTS:
+            return self.all_ids_of(path)
+        if self._deployment_ids is None:
+            ids = self.all_ids_of(path)
+            self._deployment_ids = ids if isinstance(ids, ApiError) else self._chosen(ids)
+        return self._deployment_ids
 
-    def deployment_ids(self) -> list[str] | ApiError:
-        """Return the ids of the deployments that this run reads, or why they cannot be listed."""
-        if "chosen" not in self._ids:
-            ids = self.all_deployment_ids()
-            self._ids["chosen"] = ids if isinstance(ids, ApiError) else self._chosen(ids)
-        return self._ids["chosen"]
+    def all_ids_of(self, path: str) -> list[str] | ApiError:
+        """Return the ids in a list, whatever deployment_ids and deployment_shard are."""
+        if path not in self._ids:
+            self._ids[path] = self._fetch_ids(path, path.rpartition("/")[2])
+        return self._ids[path]
 
     @property
     def deployment_count(self) -> int | None:
         """How many deployments this run reads; 0 if they cannot be listed, None until then."""
-        ids = self._ids.get("chosen")
-        if ids is None:
-            return None
-        return len(ids) if isinstance(ids, list) else 0
+        ids = self._deployment_ids
+        return len(ids) if isinstance(ids, list) else None if ids is None else 0
 
     def _chosen(self, ids: list[str]) -> list[str]:
         chosen, shard = self.settings.deployment_ids, self.settings.deployment_shard
@@ -150,11 +156,6 @@ class Run:
                 self.report.add(Gap(Outcome.SKIPPED, None, reason))
             ids = [each for each in ids if each in wanted]
         return [each for each in ids if shard.holds(each)] if shard else ids
-
-    def _ids_of(self, path: str, name: str) -> list[str] | ApiError:
-        if path not in self._ids:
-            self._ids[path] = self._fetch_ids(path, name)
-        return self._ids[path]
 
     def _fetch_ids(self, path: str, name: str) -> list[str] | ApiError:
         request = Request(path, partial(_embedded, name), readers=self.expected_reads(path))

@@ -15,9 +15,9 @@ import responses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
-
 from tap_compose.rows.reader import RowReader
 from tap_compose.rows.typed import TypedRow
+
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.streams import STREAMS
 from tests.contract import FIELDS

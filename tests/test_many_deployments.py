@@ -31,7 +31,7 @@ def test_choosing_deployments_takes_a_few_comparisons_for_each() -> None:
     body = {"_embedded": {"deployments": [{"id": each} for each in existing]}}
     responses.get("https://api.compose.io/2016-07/deployments", json=body)
     run = Run({"api_token": "t", "deployment_ids": chosen})
-    assert run.deployment_ids() == existing[500:]
+    assert run.ids_of("/deployments") == existing[500:]
     assert [gap.reason for gap in run.report.gaps] == [
         "deployment unknown of deployment_ids does not exist in this account"
     ]

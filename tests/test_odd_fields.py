@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-
 from tap_compose.rows.field_warnings import FieldWarnings
 from tap_compose.rows.reader import RowReader
+
 from tap_compose.streams import STREAMS
 from tests.raw_server import http, raw_server
 from tests.tap_runs import catalog_of, command

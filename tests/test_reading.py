@@ -6,10 +6,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import responses
 
+from tap_compose.failures import Scope
+from tap_compose.streams import STREAMS
+from tap_compose.streams.base import AccountStream
+from tap_compose.streams.columns import key, schema
 from tap_compose.tap import TapCompose
 from tests.expected import expected_rows
-from tests.tap_runs import config_for
+from tests.tap_runs import catalog_of, config_for, sync
 
 if TYPE_CHECKING:
     from tap_compose.sandbox.server import Sandbox
@@ -27,7 +32,6 @@ def test_get_records_yields_rows(sandbox: Sandbox) -> None:
 
 def test_get_records_yields_the_rows_of_a_deployment(sandbox: Sandbox) -> None:
     stream = _stream(sandbox, "deployment_roles")
-    stream.prepare()
     (first, second) = (stream.partitions or [])[:2]
     rows = expected_rows(sandbox.account)["deployment_roles"]
     for partition in (first, second):
@@ -39,7 +43,6 @@ def test_get_records_yields_the_rows_of_a_deployment(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("left_out", [0, 11], ids=["the first", "the last"])
 def test_no_row_goes_out_under_another_deployment(left_out: int, sandbox: Sandbox) -> None:
     stream: Any = _stream(sandbox, "deployment_roles")
-    stream.prepare()
     partitions = stream.partitions
     assert len(partitions) == 12
     requests = [each for n, each in enumerate(stream.requests()) if n != left_out]
@@ -51,13 +54,44 @@ def test_no_row_goes_out_under_another_deployment(left_out: int, sandbox: Sandbo
         list(stream.get_records(partitions[left_out]))
 
 
-def test_looking_at_streams_sends_no_request(sandbox: Sandbox) -> None:
-    sandbox.log.clear()
-    tap = TapCompose(config=config_for(sandbox))
-    for stream in tap.streams.values():
-        for cls in type(stream).__mro__:
-            if cls.__module__.startswith("tap_compose."):
-                for name, member in vars(cls).items():
-                    if isinstance(member, property) or hasattr(member, "func"):
-                        getattr(stream, name)
-    assert sandbox.log.paths == []
+def test_get_records_yields_the_rows_of_all_deployments_to_whoever_calls_it_first(
+    sandbox: Sandbox,
+) -> None:
+    stream = _stream(sandbox, "deployment_roles")
+    assert list(stream.get_records(None)) == expected_rows(sandbox.account)["deployment_roles"]
+
+
+class ClusterHosts(AccountStream):
+    """A third kind of stream: one request per cluster."""
+
+    name = "cluster_hosts"
+    path = "/clusters/{}/hosts"
+    list_path = "/clusters"
+    id_column = "cluster_id"
+    scope = Scope.DEPLOYMENT
+    injected_columns = ("cluster_id",)
+    envelope = ("hosts",)
+    primary_keys = ("cluster_id", "name")
+    schema = schema(key("cluster_id", "Cluster."), key("name", "Host name."))
+
+
+def test_a_stream_of_a_third_kind_is_one_class(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tap_compose.tap.STREAMS", (*STREAMS, ClusterHosts))
+    url = "http://127.0.0.1:9"
+    config = {"api_url": url, "api_token": "a-token-for-tests"}
+    clusters = {"_embedded": {"clusters": [{"id": "c1"}, {"id": "c2"}]}}
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as api:
+        api.get(f"{url}/clusters", json=clusters)
+        api.get(f"{url}/clusters/c1/hosts", json={"_embedded": {"hosts": [{"name": "h"}]}})
+        api.get(f"{url}/clusters/c2/hosts", status=404)
+        output = sync(config, streams=["cluster_hosts"])
+        tap = TapCompose(config=config, catalog=catalog_of("cluster_hosts"))
+        assert tap.test_and_report() == 0
+    assert output.status == 0
+    assert output.rows == {"cluster_hosts": [{"cluster_id": "c1", "name": "h"}]}
+    assert output.tap is not None
+    (gap,) = output.tap.run.report.gaps
+    assert (gap.kind, gap.item_id, gap.outcome.value) == ("cluster", "c2", "skipped")
+    assert "1 of 1 stream can be read" in capsys.readouterr().err

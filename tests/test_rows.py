@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
-
-from tap_compose.api.errors import UnreadableBodyError
 from tap_compose.rows.field_warnings import FieldWarnings
 from tap_compose.rows.reader import Row, RowBuilder, RowReader
+
+from tap_compose.api.errors import UnreadableBodyError
 from tap_compose.streams import STREAMS
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tap_compose.rows.reader import RowReader
 
 from tap_compose.report import Outcome
-from tap_compose.rows.reader import RowReader
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams.audit import AuditEvents
@@ -133,7 +133,7 @@ def test_a_bug_in_a_reader_fails_one_deployment(
     assert output.status == 1
     assert output.tap
     assert [
-        (gap.outcome, gap.stream, gap.deployment_id, gap.reason)
+        (gap.outcome, gap.stream, gap.item_id, gap.reason)
         for gap in output.tap.run.report.gaps
         if gap.outcome is Outcome.FAILED
     ] == [

@@ -36,9 +36,9 @@ def _gaps(output: Output) -> set[tuple[str, str | None, str | None]]:
     """What is missing, but for what the sandbox's leaving deployment always lacks."""
     assert output.tap is not None
     return {
-        (gap.outcome.value, gap.stream, gap.deployment_id)
+        (gap.outcome.value, gap.stream, gap.item_id)
         for gap in output.tap.run.report.gaps
-        if gap.deployment_id != ACCOUNT.leaving
+        if gap.item_id != ACCOUNT.leaving
     }
 
 
@@ -293,7 +293,7 @@ def test_chaos_that_stays_is_named_and_nothing_else_is_missing(seed: int) -> Non
     with Sandbox(size, faults=faults) as sandbox:
         output = sync(config_for(sandbox))
     named = {
-        (gap.stream, gap.deployment_id)
+        (gap.stream, gap.item_id)
         for gap in output.tap.run.report.gaps  # type: ignore[union-attr]
         if gap.outcome.value == "failed"
     }

@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from typing_extensions import override
-
-from tap_compose.api.errors import ApiError
 from tap_compose.streams.base import AccountStream, ListStream
 from tap_compose.streams.columns import key, records, schema, text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tap_compose.api.client import Request
-    from tap_compose.rows import RowBatch
 
 
 class Accounts(ListStream):
@@ -37,6 +26,7 @@ class AccountUsers(AccountStream):
     name = "account_users"
     path = "/accounts/{}/users"
     list_path = "/accounts"
+    id_column = "account_id"
     envelope = ("users",)
     primary_keys = ("account_id", "id")
     injected_columns = ("account_id",)
@@ -45,15 +35,6 @@ class AccountUsers(AccountStream):
         key("id", "User id."),
         text("name", "User name. Personal."),
     )
-
-    @override
-    def requests(self) -> Iterator[Request[RowBatch]]:
-        ids = self.run.account_ids()
-        if isinstance(ids, ApiError):
-            self.record_missing_list(ids)
-            return
-        for each in ids:
-            yield self.request(each, account_id=each)
 
 
 class User(AccountStream):

@@ -1,14 +1,12 @@
 """The base classes of the streams: a report of the account, or of each deployment.
 
-A report is requested once per account (``AccountStream``) or once per deployment
-(``DeploymentStream``). The deployments are the partitions of a stream, not parents of child
-streams: it syncs once, with one SCHEMA and one STATE, however many deployments there are
-(docs/architecture.md, Partitions instead of child streams).
+A report is requested once (``AccountStream``) or once for each id of a list, such as that of the
+deployments (``DeploymentStream``). The deployments are the partitions of a stream, not parents of
+child streams: it syncs once, with one SCHEMA and one STATE, however many there are (docs/architecture.md, Partitions instead of child streams).
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +18,7 @@ from tap_compose.api.errors import ApiError
 from tap_compose.failures import Scope, gap_of, gap_of_list
 from tap_compose.report import Gap, Outcome
 from tap_compose.rows import Report, RowBatch, unique_rows
+from tap_compose.run import DEPLOYMENTS
 from tap_compose.streams.singer import SingerStream
 
 if TYPE_CHECKING:
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
 
 
 class ComposeStream(Report, SingerStream):
-    """A report of the Compose API.
+    """A report of the Compose API: one request, or one for each id of a list.
 
     Attributes:
-        path: The path below the API's base URL; ``{}`` stands for the id of an account or
-            deployment.
+        path: The path below the API's base URL; ``{}`` stands for an id of the list.
         params: The query parameters of every request.
-        list_path: The path of the list that has the ids for ``path``.
+        list_path: The path of the list that has the ids; None if there is one request.
+        id_column: The column that has the id of the list.
         scope: What a response concerns, which decides what a failure means.
         can_prefetch: Whether the stream's requests are known before it begins.
         next_stream: The next stream, if its first requests may be sent while the last rows of
@@ -47,33 +46,41 @@ class ComposeStream(Report, SingerStream):
     path: ClassVar[str]
     params: ClassVar[Mapping[str, str]] = {}
     list_path: ClassVar[str | None] = None
+    id_column: ClassVar[str] = ""
     scope: ClassVar[Scope]
     can_prefetch: ClassVar[bool] = True
     next_stream: ComposeStream | None = None
 
     _responses: Responses[RowBatch] | None = None
 
-    @abstractmethod
+    @cached_property
+    def partitions(self) -> list[dict[str, Any]] | None:
+        """One for each id of the list, which is loaded when this is first asked for."""
+        if self.list_path is None:  # the SDK would take them from the state
+            return None
+        ids = self.run.ids_of(self.list_path)
+        if isinstance(ids, ApiError):
+            self.run.report.add(gap_of_list(ids, self.scope, self.list_path, self.name))
+            return []
+        return [{self.id_column: each} for each in ids]
+
     def requests(self) -> Iterator[Request[RowBatch]]:
         """Return the requests for the report.
 
         Yields:
             The requests, each when there is room for its response.
         """
-
-    def open_responses(self) -> Responses[RowBatch]:
-        """Return the responses of the report; the first call starts the requests."""
-        if self._responses is None:
-            self._responses = self.run.client.get_many(self.requests())
-            if self.next_stream is not None:
-                self._responses.prefetch_next(self.next_stream.open_responses)
-        return self._responses
+        if self.partitions is None:
+            yield self.request()
+        for each in self.partitions or ():
+            item_id = each[self.id_column]
+            yield self.request(item_id, **self.columns_of(item_id))
 
     def request(self, item_id: str | None = None, **injected: Any) -> Request[RowBatch]:
-        """Return the request for the report.
+        """Return a request for the report.
 
         Args:
-            item_id: The account or deployment whose report it is, if there is one for each.
+            item_id: The id of the list, if there is one.
             injected: Columns whose value the tap sets, whatever the body has.
         """
         return Request(
@@ -84,25 +91,79 @@ class ComposeStream(Report, SingerStream):
             context=item_id,
         )
 
-    def accept(self, batch: RowBatch, deployment_id: str | None = None) -> list[Row]:
+    def columns_of(self, item_id: str) -> dict[str, Any]:
+        """Return the columns of the rows for an id of the list that the tap sets.
+
+        Args:
+            item_id: The id.
+        """
+        return {self.id_column: item_id}
+
+    def open_responses(self) -> Responses[RowBatch]:
+        """Return the responses of the report; the first call starts the requests."""
+        if self._responses is None:
+            self._responses = self.run.client.get_many(self.requests())
+            if self.next_stream is not None:
+                self._responses.prefetch_next(self.next_stream.open_responses)
+        return self._responses
+
+    @override
+    def fetch(self, context: Context | None) -> Iterator[list[Row]]:
+        if context or self.partitions is None:
+            yield from self._fetch_one(context[self.id_column] if context else None)
+            return
+        for each in self.partitions:
+            yield from self._fetch_one(each[self.id_column])
+
+    def _fetch_one(self, item_id: str | None) -> Iterator[list[Row]]:
+        """Return the rows of the next response, which is that for an id of the list."""
+        request, result = next(self.open_responses(), (None, None))
+        if self._responses is not None:
+            self.stats.requests = self._responses.requests
+            self.stats.retries = self._responses.retries
+        if request is None or result is None or request.context != item_id:
+            raise RuntimeError(f"no response came for {self.kind} {item_id}")
+        if isinstance(result, ApiError):
+            self.record_failure(result, item_id)
+        else:
+            yield from self.batches_of(result, item_id)
+
+    @property
+    def kind(self) -> str:
+        """What the ids of the list stand for, in one word."""
+        return (self.list_path or "").rpartition("/")[2].removesuffix("s")
+
+    def batches_of(self, batch: RowBatch, item_id: str | None) -> Iterator[list[Row]]:
+        """Return the rows of a response.
+
+        Args:
+            batch: What was read from it.
+            item_id: The id of the list, if there is one.
+
+        Yields:
+            The rows.
+        """
+        yield self.accept(batch, item_id)
+
+    def accept(self, batch: RowBatch, item_id: str | None = None) -> list[Row]:
         """Return the rows of a response, each key once; report the entries that are not rows.
 
         Args:
             batch: What was read from the response.
-            deployment_id: The deployment, if it concerns one.
+            item_id: The id of the list, if there is one.
         """
-        self.report_dropped(batch.dropped, deployment_id)
+        self.report_dropped(batch.dropped, item_id)
         return self.merge_copies(batch.rows)
 
-    def report_dropped(self, reasons: Sequence[str], deployment_id: str | None = None) -> None:
+    def report_dropped(self, reasons: Sequence[str], item_id: str | None = None) -> None:
         """Report the entries of a response that are not rows.
 
         Args:
             reasons: Why, for each of them.
-            deployment_id: The deployment, if it concerns one.
+            item_id: The id of the list, if there is one.
         """
         for reason in reasons:
-            self.run.report.add(Gap(Outcome.DROPPED, self.name, reason, deployment_id))
+            self.run.report.add(Gap(Outcome.DROPPED, self.name, reason, item_id, self.kind))
 
     def merge_copies(self, rows: list[Row]) -> list[Row]:
         """Keep one row per key.
@@ -112,14 +173,14 @@ class ComposeStream(Report, SingerStream):
         """
         return unique_rows(rows, self.primary_keys)
 
-    def record_failure(self, error: ApiError, deployment_id: str | None = None) -> None:
+    def record_failure(self, error: ApiError, item_id: str | None = None) -> None:
         """Report that something could not be read.
 
         Args:
             error: Why.
-            deployment_id: The deployment, if it concerns one.
+            item_id: The id of the list, if there is one.
         """
-        self.run.report.add(gap_of(error, self.scope, self.name, deployment_id))
+        self.run.report.add(gap_of(error, self.scope, self.name, item_id, self.kind))
 
     @override
     def finish(self) -> None:
@@ -127,23 +188,9 @@ class ComposeStream(Report, SingerStream):
         if self._responses is not None:
             self._responses.close()
 
-    def record_missing_list(self, error: ApiError) -> None:
-        """Report that the list with the ids for this stream could not be read.
-
-        Args:
-            error: Why.
-        """
-        gap = gap_of_list(error, self.scope, self.list_path or self.path, self.name)
-        self.run.report.add(gap)
-
-    def _count_requests(self) -> None:
-        if self._responses is not None:
-            self.stats.requests = self._responses.requests
-            self.stats.retries = self._responses.retries
-
 
 class AccountStream(ComposeStream):
-    """A report that is requested once per account."""
+    """A report of the account, which only the first shard of the deployments reads."""
 
     scope = Scope.ACCOUNT
 
@@ -156,29 +203,6 @@ class AccountStream(ComposeStream):
     def selected(self, value: bool | None) -> None:
         ComposeStream.selected.fset(self, value)  # type: ignore[attr-defined]
 
-    @property
-    @override
-    def partitions(self) -> None:
-        # The SDK would take them from the state.
-        return None
-
-    @override
-    def prepare(self) -> None:
-        pass
-
-    @override
-    def requests(self) -> Iterator[Request[RowBatch]]:
-        yield self.request()
-
-    @override
-    def fetch(self, context: Context | None) -> Iterator[list[Row]]:
-        for _, result in self.open_responses():
-            self._count_requests()
-            if isinstance(result, ApiError):
-                self.record_failure(result)
-            else:
-                yield self.accept(result)
-
 
 class ListStream(AccountStream):
     """A list that has the ids for other streams; the id may be in ``id`` or ``_id``."""
@@ -186,68 +210,14 @@ class ListStream(AccountStream):
     aliases: ClassVar[Mapping[str, Sequence[str]]] = {"id": ("_id",)}
 
     @override
-    def report_dropped(self, reasons: Sequence[str], deployment_id: str | None = None) -> None:
+    def report_dropped(self, reasons: Sequence[str], item_id: str | None = None) -> None:
         self.run.report_dropped(self.name, reasons)
 
 
 class DeploymentStream(ComposeStream):
     """A report that is requested once per deployment."""
 
-    list_path = "/deployments"
+    list_path = DEPLOYMENTS
+    id_column = "deployment_id"
     scope = Scope.DEPLOYMENT
     injected_columns = ("deployment_id",)
-
-    _deployment_ids: Sequence[str] = ()
-
-    @override
-    def prepare(self) -> None:
-        ids = self.run.deployment_ids()
-        if isinstance(ids, ApiError):
-            self.record_missing_list(ids)
-        else:
-            self._deployment_ids = ids
-
-    @cached_property
-    def partitions(self) -> list[dict[str, Any]]:
-        """The deployments that this run takes; ``prepare`` loads them."""
-        return [{"deployment_id": each} for each in self._deployment_ids]
-
-    @override
-    def requests(self) -> Iterator[Request[RowBatch]]:
-        ids = self.run.deployment_ids()
-        for each in [] if isinstance(ids, ApiError) else ids:
-            yield self.request(each, **self.columns_of(each))
-
-    def columns_of(self, deployment_id: str) -> dict[str, Any]:
-        """Return the columns of a deployment's rows that the tap sets.
-
-        Args:
-            deployment_id: The deployment.
-        """
-        return {"deployment_id": deployment_id}
-
-    @override
-    def fetch(self, context: Context | None) -> Iterator[list[Row]]:
-        if not context:  # there are no deployments
-            return
-        deployment_id = context["deployment_id"]
-        request, result = next(self.open_responses(), (None, None))
-        self._count_requests()
-        if request is None or result is None or request.context != deployment_id:
-            raise RuntimeError(f"no response came for deployment {deployment_id}")
-        if isinstance(result, ApiError):
-            self.record_failure(result, deployment_id)
-        else:
-            yield from self.batches_of(result, deployment_id)
-
-    def batches_of(self, batch: RowBatch, deployment_id: str) -> Iterator[list[Row]]:
-        """Return the rows of one deployment's response.
-
-        Args:
-            batch: What was read from it.
-            deployment_id: The deployment.
-
-        Yields:
-            The rows.
-        """
-        yield self.accept(batch, deployment_id)

@@ -70,6 +70,7 @@ class DeploymentDetails(DeploymentStream):
 
     name = "deployment_details"
     path = "/deployments/{}"
+    id_column = "id"
     injected_columns = ("id",)
     extracted: ClassVar = {"compose_web_ui_url": _web_ui_url, "cluster_id": _linked_cluster}
     primary_keys = ("id",)
@@ -99,10 +100,10 @@ class DeploymentDetails(DeploymentStream):
     )
 
     @override
-    def columns_of(self, deployment_id: str) -> dict[str, Any]:
+    def columns_of(self, item_id: str) -> dict[str, Any]:
         if self.run.settings.include_connection_strings:
-            return {"id": deployment_id}
-        return {"id": deployment_id, "connection_strings": None}
+            return {"id": item_id}
+        return {"id": item_id, "connection_strings": None}
 
 
 class DeploymentAddons(DeploymentStream):

@@ -9,6 +9,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_compose.api.errors import ApiError
+from tap_compose.run import DEPLOYMENTS
 from tap_compose.streams.base import DeploymentStream
 from tap_compose.streams.bookmarks import DeploymentBookmarks
 from tap_compose.streams.columns import DEPLOYMENT_ID, integer, key, schema, text, time
@@ -49,13 +50,12 @@ class DeploymentRecipes(DeploymentStream):
     )
 
     @override
-    def prepare(self) -> None:
-        super().prepare()
+    def begin(self) -> None:
         if self.stream_state.pop("replication_key_value", None):
             # It would lose the older recipes of a deployment that becomes readable later.
             self.logger.warning("the bookmark of %s is ignored: each deployment has one", self.name)
             self.stream_state.pop("replication_key", None)
-        existing = self.run.all_deployment_ids()
+        existing = self.run.all_ids_of(DEPLOYMENTS)
         if not isinstance(existing, ApiError) and self.run.lists_are_complete:
             self._bookmarks.prune(set(existing))
 
@@ -64,7 +64,8 @@ class DeploymentRecipes(DeploymentStream):
         return DeploymentBookmarks(self.stream_state, self.replication_key)
 
     @override
-    def batches_of(self, batch: RowBatch, deployment_id: str) -> Iterator[list[Row]]:
+    def batches_of(self, batch: RowBatch, item_id: str | None) -> Iterator[list[Row]]:
+        deployment_id = str(item_id)
         is_incremental = self.replication_method == REPLICATION_INCREMENTAL
         since = self._since(deployment_id) if is_incremental else self.run.settings.start_date
         rows = self.accept(batch, deployment_id)

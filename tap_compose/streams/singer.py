@@ -61,9 +61,8 @@ class SingerStream(Stream):
         super().__init__(tap)
         self.run = run
 
-    @abstractmethod
-    def prepare(self) -> None:
-        """Load the list that the partitions come from, and report if it cannot be loaded."""
+    def begin(self) -> None:
+        """Do what has to be done before the first row of a sync."""
 
     @abstractmethod
     def fetch(self, context: Context | None) -> Iterator[list[Row]]:
@@ -158,7 +157,7 @@ class SingerStream(Stream):
         stats = self.stats
         stats.began = monotonic()
         try:
-            self.prepare()
+            self.begin()
             stats.parts = len(self.partitions or [{}])
             if self.is_plain and write_messages:
                 self._write_rows()
