@@ -72,8 +72,8 @@ def test_a_bookmark_covers_only_what_was_written_before() -> None:
 class _Broken(AuditEvents):
     """A bug that shows after the first events."""
 
-    def fetch(self, context: Any) -> Iterator[list[Row]]:
-        for number, rows in enumerate(super().fetch(context)):
+    def row_batches(self, context: Any) -> Iterator[list[Row]]:
+        for number, rows in enumerate(super().row_batches(context)):
             if number == 2:
                 raise KeyError("made up")
             yield rows

@@ -67,7 +67,7 @@ class AuditEvents(AccountStream):
     window_tuning = WindowTuning()
 
     @override
-    def fetch(self, context: Context | None) -> Iterator[list[Row]]:
+    def row_batches(self, context: Context | None) -> Iterator[list[Row]]:
         at_once = self.run.client.max_concurrency
         start, end, since = self._time_range()
         plan = Plan(start, end, since=since, at_once=at_once, tuning=self.window_tuning)

@@ -108,7 +108,7 @@ class ComposeStream(Report, SingerStream):
         return self._responses
 
     @override
-    def fetch(self, context: Context | None) -> Iterator[list[Row]]:
+    def row_batches(self, context: Context | None) -> Iterator[list[Row]]:
         if context or self.partitions is None:
             yield from self._fetch_one(context[self.id_column] if context else None)
             return

@@ -65,7 +65,7 @@ class SingerStream(Stream):
         """Do what has to be done before the first row of a sync."""
 
     @abstractmethod
-    def fetch(self, context: Context | None) -> Iterator[list[Row]]:
+    def row_batches(self, context: Context | None) -> Iterator[list[Row]]:
         """Fetch the rows of a partition, or of the stream if it has none.
 
         Args:
@@ -135,7 +135,7 @@ class SingerStream(Stream):
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
         stats, flattened = self.stats, self._flattened_objects()
-        for rows in self.fetch(context):
+        for rows in self.row_batches(context):
             for record in rows:
                 for name in flattened:
                     if record[name] is None:
@@ -184,7 +184,7 @@ class SingerStream(Stream):
         with self.get_record_counter() as counter, self.get_sync_timer():
             partitions: Sequence[Context] = self.partitions or [{}]
             for partition in partitions:
-                for rows in self.fetch(partition):
+                for rows in self.row_batches(partition):
                     now = datetime.now(timezone.utc)
                     for start in range(0, len(rows), _ROWS_AT_ONCE):
                         some = rows[start : start + _ROWS_AT_ONCE]
