@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from singer_sdk import Stream
 from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
 from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.singerlib import Metadata, Schema
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_compose.api.errors import RunEndingError, unexpected
 from tap_compose.report import Gap, Outcome, StopRun
-from tap_compose.streams.catalog import correct
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
     from singer_sdk.metrics import Counter, Meter, Timer
-    from singer_sdk.singerlib import Catalog
+    from singer_sdk.singerlib import Catalog, CatalogEntry
 
     from tap_compose.messages import MessageWriter
     from tap_compose.report import StreamStats
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 50
 """Rows that are serialized in one step; with more of them that is no faster."""
 MeterT = TypeVar("MeterT", bound="Meter")
+
+_TYPES = {"type", "anyOf", "oneOf", "allOf"}
+"""What a column of a JSON Schema has at least one of; the SDK drops others, such as a $ref."""
 
 _TOP_LEVEL = 2
 """The length of a column's breadcrumb; that of a part of a column is longer."""
@@ -97,7 +100,7 @@ class SingerStream(Stream):
         # An old or edited catalog must not change keys and replication.
         entry = catalog.get_stream(self.name)
         if entry is not None:
-            correct(entry, self)
+            _correct(entry, self)
         keys, replication_key = self.primary_keys, self.replication_key
         super().apply_catalog(catalog)
         self.primary_keys, self.replication_key = keys, replication_key
@@ -262,3 +265,39 @@ def _without_context(meter: MeterT) -> MeterT:
     """Make a meter count for its stream: the SDK would tag it with the last partition."""
     vars(meter)["with_context"] = lambda _context: None
     return meter
+
+
+def _correct(entry: CatalogEntry, stream: Stream) -> None:
+    """Let a catalog select streams and columns, and change nothing else.
+
+    Args:
+        entry: The stream in the catalog.
+        stream: The stream of the tap, before the catalog is applied.
+    """
+    if entry.stream not in {None, stream.name}:
+        stream.logger.warning(
+            "the catalog renames %s to %s, which is ignored: use __alias__ in stream_maps",
+            stream.name,
+            entry.stream,
+        )
+    entry.stream = stream.name
+    entry.key_properties = list(stream.primary_keys)
+    keys = [*stream.primary_keys, *([stream.replication_key] if stream.replication_key else [])]
+    for key in keys if entry.metadata else []:  # without any metadata all columns are selected
+        entry.metadata["properties", key].inclusion = Metadata.InclusionType.AUTOMATIC
+    own = Schema.from_dict(stream.schema)
+    columns, own_columns = entry.schema.properties, own.properties or {}
+    if not columns:
+        entry.schema = own
+        return
+    for key in keys:
+        if key not in columns:
+            stream.logger.warning(
+                "the catalog leaves out the key column %s of %s, which is written anyway",
+                key,
+                stream.name,
+            )
+            columns[key] = own_columns[key]
+    for name, column in columns.items():
+        if not column.to_dict().keys() & _TYPES:  # such as a $ref, which the SDK drops
+            columns[name] = own_columns.get(name, column)
