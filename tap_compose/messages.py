@@ -13,8 +13,6 @@ from singer_sdk.singerlib import Message, StateMessage
 from singer_sdk.singerlib.encoding import GenericSingerWriter
 from typing_extensions import override
 
-from tap_compose.report import StopRun
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -22,6 +20,21 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 16
 
 _encoder = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number")
+
+
+class StopRun(BaseException):
+    """Ends the run early.
+
+    Not an ``Exception``, which the SDK would report as a bug of the stream that met it.
+
+    Args:
+        reason: Why, in one line.
+        status: The exit status.
+    """
+
+    def __init__(self, reason: str, status: int = 1) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class _RecordMessage(msgspec.Struct, tag_field="type", tag="RECORD", gc=False):

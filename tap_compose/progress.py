@@ -14,9 +14,8 @@ from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tap_compose.failures import Scope
 from tap_compose.logs import clean
-from tap_compose.report import counted
+from tap_compose.report import Scope, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

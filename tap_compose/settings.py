@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from singer_sdk import typing as th
 
 from tap_compose import __version__
-from tap_compose.hosts import PUBLIC_API, is_loopback
+from tap_compose.api.client import PUBLIC_API
+from tap_compose.api.transport import is_loopback
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:

@@ -28,13 +28,13 @@ from typing_extensions import override
 
 from tap_compose import progress
 from tap_compose.api.errors import unexpected
+from tap_compose.check import table, try_streams
 from tap_compose.config import environment_config, problems_of, unknown_settings
-from tap_compose.connection_test import table, try_streams
 from tap_compose.inputs import checked_state, read_catalog, read_config, read_state
 from tap_compose.logs import hide, print_lines, protect_handlers
 from tap_compose.memory import return_large_blocks
-from tap_compose.messages import MessageWriter, stdout_failed
-from tap_compose.report import Report, StopRun
+from tap_compose.messages import MessageWriter, StopRun, stdout_failed
+from tap_compose.report import Report
 from tap_compose.run import Run
 from tap_compose.settings import SETTINGS_SCHEMA, SettingsError
 from tap_compose.stream_maps import check_stream_maps

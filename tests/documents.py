@@ -24,7 +24,7 @@ from tap_compose.api.errors import (
     DeniedError,
     TransientError,
 )
-from tap_compose.failures import Scope, meaning_of, outcome_of
+from tap_compose.report import Scope, meaning_of, outcome_of
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
 from tests import dbt_project, joins, pictures

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import responses
 
-from tap_compose.failures import Scope
+from tap_compose.report import Scope
 from tap_compose.streams import STREAMS
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.columns import key, schema

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_compose.messages import MessageWriter
-from tap_compose.report import StopRun
+from tap_compose.messages import MessageWriter, StopRun
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams.audit_pages import PAGE

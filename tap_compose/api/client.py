@@ -31,7 +31,6 @@ from tap_compose.api.errors import (
     unexpected,
 )
 from tap_compose.api.pace import Throttle
-from tap_compose.hosts import PUBLIC_API
 
 if TYPE_CHECKING:
     from tap_compose.api.transport import Transport
@@ -39,6 +38,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger("tap-compose.api")
+
+PUBLIC_API = "api.compose.io"
+"""The host of Compose's public API, which was shut down in 2023."""
 
 MOST_BYTES = 64 << 20
 """Bytes of all bodies that are in flight or unread, so that a run fits into a small container."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from copy import copy
 from http import HTTPStatus
@@ -20,7 +21,6 @@ from tap_compose.api.errors import (
     TransientError,
     error_of,
 )
-from tap_compose.hosts import is_loopback
 
 LONGEST_CONNECT = 10.0
 """Seconds for a connection, however long a request may take: a host accepts at once."""
@@ -43,6 +43,18 @@ _BAD_PROXY = (
     requests.exceptions.InvalidSchema,  # SOCKS without the package PySocks
     urllib3.exceptions.LocationParseError,
 )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine.
+
+    Args:
+        host: A name or an address, an IPv6 one without brackets.
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Transport:

@@ -16,8 +16,7 @@ from typing_extensions import override
 from tap_compose.api import hal
 from tap_compose.api.client import Request, Responses
 from tap_compose.api.errors import ApiError
-from tap_compose.failures import Scope, gap_of, gap_of_list
-from tap_compose.report import Gap, Outcome
+from tap_compose.report import Gap, Outcome, Scope, gap_of, gap_of_list
 from tap_compose.rows import Report, RowBatch, unique_rows
 from tap_compose.run import DEPLOYMENTS
 from tap_compose.streams.singer import SingerStream

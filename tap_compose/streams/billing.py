@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_compose.failures import Scope
+from tap_compose.report import Scope
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.columns import key, number, schema, text, time
 

@@ -20,7 +20,8 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 from typing_extensions import override
 
 from tap_compose.api.errors import RunEndingError, unexpected
-from tap_compose.report import Gap, Outcome, StopRun
+from tap_compose.messages import StopRun
+from tap_compose.report import Gap, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from tap_compose.api.errors import ApiError, RunEndingError
-from tap_compose.failures import gap_of, gap_of_list
-from tap_compose.report import Outcome, StopRun, advice_on, aligned, counted
+from tap_compose.messages import StopRun
+from tap_compose.report import Outcome, advice_on, aligned, counted, gap_of, gap_of_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ MOST_DEPLOYMENTS = 5
 
 
 @dataclass(frozen=True)
-class TestResult:
+class StreamCheck:
     """The result of trying to read a stream.
 
     Attributes:
@@ -48,7 +48,7 @@ class TestResult:
         return [self.stream, "unknown", "no deployment to try it on"]
 
 
-def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[TestResult]:
+def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[StreamCheck]:
     """Try to read streams; a per-deployment one on up to five deployments, until one succeeds.
 
     Args:
@@ -67,17 +67,17 @@ def try_streams(run: Run, streams: Sequence[ComposeStream]) -> list[TestResult]:
         raise StopRun(str(error)) from error
 
 
-def _tried(run: Run, streams: Sequence[ComposeStream]) -> list[TestResult]:
-    results: dict[str, TestResult] = {}
+def _tried(run: Run, streams: Sequence[ComposeStream]) -> list[StreamCheck]:
+    results: dict[str, StreamCheck] = {}
     untried: dict[ComposeStream, Iterator[Request[RowBatch]]] = {}
     for stream in streams:
         path = stream.list_path
         ids = run.ids_of(path) if path else []
         if path and isinstance(ids, ApiError):
             missing = gap_of_list(ids, stream.scope, path, stream.name)
-            results[stream.name] = TestResult(stream.name, gap=missing)
+            results[stream.name] = StreamCheck(stream.name, gap=missing)
         else:
-            results[stream.name] = TestResult(stream.name, is_tried=False)
+            results[stream.name] = StreamCheck(stream.name, is_tried=False)
             untried[stream] = islice(stream.requests(), MOST_DEPLOYMENTS)
     while untried:
         wanted = [(stream, each) for stream, rest in untried.items() for each in islice(rest, 1)]
@@ -87,14 +87,14 @@ def _tried(run: Run, streams: Sequence[ComposeStream]) -> list[TestResult]:
             gap = None
             if isinstance(result, ApiError):
                 gap = gap_of(result, stream.scope, stream.name)
-            results[stream.name] = TestResult(stream.name, gap=gap)
+            results[stream.name] = StreamCheck(stream.name, gap=gap)
             if gap is not None and gap.outcome is Outcome.SKIPPED:
                 skipped[stream] = untried[stream]
         untried = skipped  # another deployment may let it
     return list(results.values())
 
 
-def table(results: Sequence[TestResult]) -> list[str]:
+def table(results: Sequence[StreamCheck]) -> list[str]:
     """Return the results as a table.
 
     Args:
