@@ -1,4 +1,4 @@
-"""Everything written to stderr: no line has a line break, control character or token in it.
+"""Everything written to stderr: no line has a line break, control character or secret in it.
 
 Names, ids and texts come from the API, or from another server in its place. A line break could
 forge a line of the log, and an escape sequence could control the terminal. All lines pass through
@@ -8,51 +8,87 @@ here: those of all loggers, and the tables on a terminal.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from contextlib import suppress
 from copy import copy
 from textwrap import indent
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+import msgspec
 from typing_extensions import override
-
-from tap_compose.masking import without_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_MASK = "***"
 _LONGEST_LINE = 10_000
 _SHORTEST_TOKEN = 8
 """Characters: a shorter text is not a token, and may be part of any line."""
 
+_is_secret = re.compile(
+    r"pass(?:word|wd|phrase|code)|(?<![a-z])(?:pass|pwd|pw|auth)(?![a-z])|secret|token|credential"
+    r"|authori[sz]ation|(?:api|access|private|encryption|ssh)[ _-]?key",
+    re.IGNORECASE,
+).search
+_URL = re.compile(r"://\S*")
+
 _tokens: set[str] = set()
 
 
-def hide(token: object) -> None:
-    """Keep a token out of everything that goes to stderr from now on.
+def mask_always(token: object) -> None:
+    """Mask a token in everything from now on.
 
     Args:
         token: The setting, which may be anything.
     """
     text = str(token).strip()
-    if token is not None and len(text) >= _SHORTEST_TOKEN:
-        _tokens.add(text)
+    if len(text) >= _SHORTEST_TOKEN:
+        _tokens.update({text, quote(text, safe="")})
 
 
-def clean(text: str) -> str:
-    """Return a text that is safe in a line of the log or of a terminal.
+def mask(value: Any) -> Any:
+    """Mask secrets in a text or another JSON value.
 
     Args:
-        text: Any text.
+        value: A text, JSON in a text, or the value of it.
 
     Returns:
-        The text without the token, with line breaks and control characters escaped; cut after
-        10,000 characters.
+        A copy without the token and without user and password in URLs; in JSON, at any depth, all
+        values below a key with a name like "password" are masked.
     """
-    text = _without_tokens(text)
-    if len(text) > _LONGEST_LINE:
-        text = f"{text[:_LONGEST_LINE]}…"
-    return _escaped(text)
+    if isinstance(value, dict):
+        return {mask(name): _MASK if _is_secret(name) else mask(value[name]) for name in value}
+    if isinstance(value, list):
+        return [mask(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith(("{", "[")):
+        with suppress(ValueError, RecursionError):
+            return msgspec.json.encode(mask(msgspec.json.decode(value))).decode()
+    for token in _tokens:
+        value = value.replace(token, _MASK)
+    return _URL.sub(_without_credentials, value)
+
+
+def _without_credentials(url: re.Match[str]) -> str:
+    _, at, host = url[0].rpartition("@")
+    return f"://{_MASK}@{host}" if at else url[0]
+
+
+def escape(text: str, longest: int = _LONGEST_LINE) -> str:
+    """Return a text that is safe in one line of the log or of a terminal.
+
+    Args:
+        text: Any text, already masked.
+        longest: Characters after which it is cut.
+
+    Returns:
+        The text with line breaks and control characters escaped.
+    """
+    text = text if len(text) <= longest else f"{text[:longest]}…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -62,11 +98,11 @@ def print_lines(lines: Iterable[str]) -> None:
         lines: The lines, with any characters.
     """
     with suppress(OSError):
-        sys.stderr.write("".join(f"{clean(line)}\n" for line in lines))
+        sys.stderr.write("".join(f"{escape(mask(line))}\n" for line in lines))
 
 
 def protect_handlers() -> None:
-    """Make every existing handler write clean lines, for all loggers."""
+    """Make every existing handler write safe lines, for all loggers."""
     loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
     handlers = {
         handler
@@ -75,11 +111,11 @@ def protect_handlers() -> None:
         for handler in logger.handlers
     }
     for handler in handlers:
-        handler.setFormatter(CleanFormatter(handler.formatter or logging.Formatter()))
+        handler.setFormatter(SafeFormatter(handler.formatter or logging.Formatter()))
 
 
-class CleanFormatter(logging.Formatter):
-    """Formats records as another formatter does, but clean.
+class SafeFormatter(logging.Formatter):
+    """Formats records as another formatter does, but masked and escaped.
 
     The lines of a traceback contain the texts of exceptions. They are indented, so that none can
     look like a line of the log.
@@ -96,31 +132,11 @@ class CleanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         shown = copy(record)  # other handlers have the same record
         message = record.getMessage()
-        if (line := clean(message)) != message:
+        if (line := escape(mask(message))) != message:
             shown.msg, shown.args = line, ()
         if record.name.startswith("urllib3"):  # its message has the reason
             shown.exc_info = shown.exc_text = None
         elif record.exc_info:
-            lines = self._inner.formatException(record.exc_info).split("\n")
-            shown.exc_text = indent("\n".join(map(_escaped, lines)), "  ", _any_line)
-        return _without_tokens(self._inner.format(shown))
-
-
-def _any_line(_line: str) -> bool:
-    return True
-
-
-def _without_tokens(text: str) -> str:
-    for token in _tokens:
-        text = without_token(text, token)
-    return text
-
-
-def _escaped(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+            lines = mask(self._inner.formatException(record.exc_info)).split("\n")
+            shown.exc_text = indent("\n".join(map(escape, lines)), "  ", lambda _: True)
+        return str(mask(self._inner.format(shown)))

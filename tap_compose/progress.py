@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tap_compose.logs import clean
+from tap_compose.logs import escape, mask
 from tap_compose.report import Scope, counted
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def drawing(snapshot: ProgressSnapshot) -> RenderableType:
     from rich.text import Text  # noqa: PLC0415
 
     def line(text: str, style: str) -> Text:
-        return Text.assemble("  ", (clean(text), style), no_wrap=True, overflow="ellipsis")
+        return Text.assemble("  ", (escape(mask(text)), style), no_wrap=True, overflow="ellipsis")
 
     minutes, seconds = divmod(int(snapshot.seconds), 60)
     head = Table.grid(padding=(0, 1))

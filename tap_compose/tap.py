@@ -31,7 +31,7 @@ from tap_compose.api.errors import unexpected
 from tap_compose.check import table, try_streams
 from tap_compose.config import environment_config, problems_of, unknown_settings
 from tap_compose.inputs import checked_state, read_catalog, read_config, read_state
-from tap_compose.logs import hide, print_lines, protect_handlers
+from tap_compose.logs import mask_always, print_lines, protect_handlers
 from tap_compose.memory import return_large_blocks
 from tap_compose.messages import MessageWriter, StopRun, stdout_failed
 from tap_compose.report import Report
@@ -130,7 +130,7 @@ class TapCompose(Tap):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        hide(self._config.get("api_token"))
+        mask_always(self._config.get("api_token"))
         problems = problems_of(self._config, self.config_jsonschema)
         if not problems:
             try:

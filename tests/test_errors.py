@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
@@ -16,11 +18,12 @@ from tap_compose.api.errors import (
     error_of,
     retry_after,
 )
+from tap_compose.logs import mask_always
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOKEN = "a-token-for-tests"
+TOKEN = "a+token/for=tests"
 
 
 @pytest.mark.parametrize(
@@ -42,22 +45,37 @@ TOKEN = "a-token-for-tests"
     ],
 )
 def test_status_to_error(status: int, kind: type[ApiError], message: str) -> None:
-    error = error_of(status, {"Retry-After": "7"}, b'{"errors": "no such id"}', TOKEN)
+    error = error_of(status, {"Retry-After": "7"}, b'{"errors": "no such id"}')
     assert (type(error), error.status, str(error)) == (kind, status, message)
     assert getattr(error, "retry_after", None) == (7 if kind is TransientError else None)
 
 
+SECRET = "hunter2"
+
+
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("errors", "shown"),
     [
-        (b"", "HTTP 404 Not Found"),
-        (b'{"errors": {"id": ["is odd"]}}', 'HTTP 404 Not Found: {"id":["is odd"]}'),
-        (b"<p>\nnothing\x00here</p>", "HTTP 404 Not Found: <p> nothing here</p>"),
-        (f"<p>{TOKEN}{'y' * 500}".encode(), f"HTTP 404 Not Found: <p>***{'y' * 194}…"),
+        ({"id": ["is odd"], "author": "A"}, '{"id":["is odd"],"author":"A"}'),
+        ({"user": [{"Password": {"is": [SECRET]}}]}, '{"user":[{"Password":"***"}]}'),
+        ([{"api_key": SECRET, "db_pass": SECRET}], '[{"api_key":"***","db_pass":"***"}]'),
+        (json.dumps({"x": json.dumps({"token": SECRET})}), r'{"x":"{\"token\":\"***\"}"}'),
+        (f"mongodb://me:{SECRET}@a:1/x, y@z", "mongodb://***@a:1/x, y@z"),
+        (f"{TOKEN}, {quote(TOKEN, safe='')}", "***, ***"),
+        (f"{'x' * 190}{TOKEN}{'y' * 500}", f"{'x' * 190}***{'y' * 7}…"),
+        ("a\nb\x1b[2J", r"a\nb\x1b[2J"),
+        ([], ""),
     ],
 )
-def test_the_body_is_in_the_message_short_and_masked(body: bytes, message: str) -> None:
-    assert str(error_of(404, {}, body, TOKEN)) == message
+def test_the_errors_of_a_body_are_in_the_message(errors: object, shown: str) -> None:
+    mask_always(TOKEN)
+    error = error_of(404, {}, json.dumps({"errors": errors, "other": SECRET}).encode())
+    assert str(error) == "HTTP 404 Not Found" + (f": {shown}" if shown else "")
+
+
+@pytest.mark.parametrize("body", [b"", b"<p>a page</p>", b'{"error": 1}', b"[" * 100_000])
+def test_a_body_without_errors_is_not_in_the_message(body: bytes) -> None:
+    assert str(error_of(404, {}, body)) == "HTTP 404 Not Found"
 
 
 @pytest.fixture(params=["America/New_York", "Asia/Tokyo"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tap_compose.masking import masked
+from tap_compose.logs import escape, mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 LONGEST_WAIT = 3600.0
 """Maximum seconds of a ``Retry-After``: a wrong header must not stop a run for a day."""
 
+_LONGEST_EXCERPT = 200
+"""Characters of a text from outside in a message."""
+
 
 class ApiError(Exception):
-    """A resource that could not be read; the message is one line, without the token.
+    """A resource that could not be read; the message is one line, without a secret.
 
     Args:
         message: What went wrong.
@@ -106,22 +109,21 @@ def unexpected(error: Exception) -> str:
     Args:
         error: The exception, whose text may hold anything.
     """
-    text = masked(str(error))
+    text = escape(mask(str(error)), _LONGEST_EXCERPT)
     name = type(error).__name__
     return f"unexpected {f'{name}: {text}' if text else name}; LOGLEVEL=DEBUG shows where"
 
 
-def error_of(status: int, headers: Mapping[str, str], body: bytes, token: str) -> ApiError:
+def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     """Return the error that a response stands for.
 
     Args:
         status: The HTTP status, not 200.
         headers: The response's headers; looked up in any capitalisation that the mapping allows.
         body: The response's body.
-        token: The bearer token, to keep it out of the message.
     """
     kind = ERRORS_BY_STATUS.get(status) or ERRORS_BY_FIRST_DIGIT.get(status // 100, TransientError)
-    message = _message(status, body, token)
+    message = _message(status, body)
     if issubclass(kind, TransientError):
         return kind(message, status=status, retry_after=retry_after(headers))
     return kind(message, status=status)
@@ -157,7 +159,7 @@ def _timestamp(date: str) -> float | None:
         return None
 
 
-def _message(status: int, body: bytes, token: str) -> str:
+def _message(status: int, body: bytes) -> str:
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return f"HTTP {status}: a response without the resource"
     if status < HTTPStatus.BAD_REQUEST:
@@ -171,10 +173,9 @@ def _message(status: int, body: bytes, token: str) -> str:
         content = msgspec.json.decode(body)
     except (ValueError, RecursionError):
         content = None
-    if isinstance(content, dict) and "errors" in content:
-        errors = content["errors"]
-        text = errors if isinstance(errors, str) else msgspec.json.encode(errors).decode()
-    else:
-        text = body.decode("utf-8", "replace")
-    text = masked(text, token)
-    return f"{start}: {text}" if text else start
+    errors = content.get("errors") if isinstance(content, dict) else None
+    if not errors:
+        return start
+    masked = mask(errors)
+    text = masked if isinstance(masked, str) else msgspec.json.encode(masked).decode()
+    return f"{start}: {escape(text, _LONGEST_EXCERPT)}"

@@ -21,6 +21,7 @@ from tap_compose.api.errors import (
     TransientError,
     error_of,
 )
+from tap_compose.logs import mask_always
 
 LONGEST_CONNECT = 10.0
 """Seconds for a connection, however long a request may take: a host accepts at once."""
@@ -77,7 +78,7 @@ class Transport:
     ) -> None:
         parts = urlsplit(base_url)
         self._address, self._host = parts.netloc, parts.hostname or ""
-        self._token = token
+        mask_always(token)
         self._timeout = timeout
         self._max_concurrency = max_concurrency
         headers = {
@@ -132,7 +133,7 @@ class Transport:
         finally:
             response.close()  # if something is unread, this closes the connection
         if response.status_code != HTTPStatus.OK:
-            raise error_of(response.status_code, response.headers, body, self._token)
+            raise error_of(response.status_code, response.headers, body)
         return body
 
     def forget_connections(self) -> None:
