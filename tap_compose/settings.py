@@ -1,15 +1,22 @@
-"""The settings: what a user can set, and the checks of the values."""
+"""What a user gives: the settings, from a file or the environment, and the input files.
+
+Whatever is wrong with them is a ``SettingsError``: one line that names the setting or file.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
+import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TextIO
 
+import dotenv
+import msgspec
 from singer_sdk import typing as th
+from singer_sdk.plugin_base import JSONSchemaValidator
+from singer_sdk.singerlib import Catalog
 
 from tap_compose import __version__
 from tap_compose.api.client import PUBLIC_API
@@ -17,7 +24,9 @@ from tap_compose.api.transport import is_loopback
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from jsonschema.exceptions import ValidationError
 
 SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
@@ -26,57 +35,45 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         required=True,
         secret=True,
         title="API token",
-        description=(
-            "Bearer token for the Compose API. Ask whoever runs the server for one; "
-            "compose-sandbox prints its own. It can read whatever the user who created it can read."
-        ),
+        description="Bearer token for the Compose API. Ask whoever runs the server for one; "
+        "compose-sandbox prints its own. It can read whatever the user who created it can read.",
     ),
     th.Property(
         "api_url",
         th.StringType,
         default=f"https://{PUBLIC_API}/2016-07",
         title="API URL",
-        description=(
-            "Base URL of the API. Must be https, so that the token is encrypted, "
-            "unless the host is this machine."
-        ),
+        description="Base URL of the API. Must be https, so that the token is encrypted, "
+        "unless the host is this machine.",
     ),
     th.Property(
         "start_date",
         th.DateTimeType,
         title="Start date",
-        description=(
-            "Fetch audit events and recipes from this time on: 2020-01-01 or "
-            "2020-01-01T00:00:00Z. Each run starts from start_date or the bookmark, whichever is "
-            "later. By default everything is fetched."
-        ),
+        description="Fetch audit events and recipes from this time on: 2020-01-01 or "
+        "2020-01-01T00:00:00Z. Each run starts from start_date or the bookmark, whichever is "
+        "later. By default everything is fetched.",
     ),
     th.Property(
         "end_date",
         th.DateTimeType,
         title="End date",
-        description=(
-            "Fetch audit events before this time only, for example to backfill year by year. "
-            "Must be after start_date."
-        ),
+        description="Fetch audit events before this time only, for example to backfill year by "
+        "year. Must be after start_date.",
     ),
     th.Property(
         "deployment_ids",
         th.ArrayType(th.StringType),
         title="Deployment IDs",
-        description=(
-            "Fetch the per-deployment streams for these deployments only. "
-            "The stream deployments always has all of them."
-        ),
+        description="Fetch the per-deployment streams for these deployments only. "
+        "The stream deployments always has all of them.",
     ),
     th.Property(
         "deployment_shard",
         th.StringType,
         title="Deployment shard",
-        description=(
-            "Split the deployments among several runs: 2/8 is the second of eight shards. "
-            "Account-level streams run in shard 1 only. Each shard needs a separate state."
-        ),
+        description="Split the deployments among several runs: 2/8 is the second of eight shards. "
+        "Account-level streams run in shard 1 only. Each shard needs a separate state.",
     ),
     th.Property(
         "max_concurrency",
@@ -104,10 +101,8 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Fail on skip",
-        description=(
-            "Exit with status 1 even if resources were only skipped: the token may not read them, "
-            "or they no longer exist."
-        ),
+        description="Exit with status 1 even if resources were only skipped: the token may not "
+        "read them, or they no longer exist.",
     ),
     th.Property(
         "lookback_seconds",
@@ -121,20 +116,16 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Include connection strings",
-        description=(
-            "Fill the column connection_strings of deployment_details. "
-            "It contains live passwords, so it is null by default."
-        ),
+        description="Fill the column connection_strings of deployment_details. "
+        "It contains live passwords, so it is null by default.",
     ),
     th.Property(
         "emit_activate_version_messages",
         th.BooleanType,
         default=False,
         title="Emit ACTIVATE_VERSION messages",
-        description=(
-            "After a full-table stream was read completely, let the target delete rows that "
-            "no longer exist."
-        ),
+        description="After a full-table stream was read completely, let the target delete rows "
+        "that no longer exist.",
     ),
     th.Property(
         "user_agent",
@@ -145,11 +136,9 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
 ).to_dict()
 """JSON Schema of the tap's settings; the SDK adds those of stream maps and flattening."""
 
-_LONGEST_SPAN = 366 * 24 * 3600
 
-
-class SettingsError(ValueError):
-    """A setting or an input file that is not valid; the message is one line that names it."""
+class SettingsError(Exception):
+    """Settings or an input file that are not valid; each argument is a line that names one."""
 
 
 @dataclass(frozen=True)
@@ -210,118 +199,227 @@ class Settings:
         Args:
             config: The settings by name; None means the default.
 
-        Returns:
-            The settings.
-
         Raises:
             SettingsError: If a value is not valid.
         """
-        values = {
-            name: schema["default"]
-            for name, schema in SETTINGS_SCHEMA["properties"].items()
-            if "default" in schema
-        } | {name: value for name, value in config.items() if value is not None}
-        start_date, end_date = (
-            _time(name, values.get(name)) for name in ("start_date", "end_date")
-        )
+        schemas = SETTINGS_SCHEMA["properties"]
+        values: dict[str, Any] = {each.name: config.get(each.name) for each in fields(cls)}
+        for name, value in values.items():
+            if value is None:
+                values[name] = schemas[name].get("default")
+            elif name in _CONVERSIONS:
+                convert, wanted = _CONVERSIONS[name]
+                try:
+                    values[name] = convert(value)
+                except ValueError:
+                    shown = "" if name == "api_token" else f", not {value[:60]!r}"
+                    raise SettingsError(f"{name} must be {wanted}{shown}") from None
+        start_date, end_date = values["start_date"], values["end_date"]
         if start_date and end_date and end_date <= start_date:
             raise SettingsError(
                 f"end_date must be after start_date: {end_date} is not after {start_date}"
             )
-        for name in ("request_timeout", "lookback_seconds"):
-            if not values[name] <= _LONGEST_SPAN:
-                raise SettingsError(f"{name} must be at most {_LONGEST_SPAN}, a year")
-        ids = values.get("deployment_ids")
-        return cls(
-            api_token=_token(values.get("api_token", "")),
-            api_url=_url(values["api_url"]),
-            start_date=start_date,
-            end_date=end_date,
-            deployment_ids=None if ids is None else tuple(dict.fromkeys(ids)),
-            deployment_shard=_shard(values.get("deployment_shard")),
-            max_concurrency=int(values["max_concurrency"]),
-            request_timeout=float(values["request_timeout"]),
-            max_retries=int(values["max_retries"]),
-            fail_on_skip=values["fail_on_skip"],
-            lookback_seconds=float(values["lookback_seconds"]),
-            include_connection_strings=values["include_connection_strings"],
-            user_agent=_user_agent(values.get("user_agent")),
-        )
+        values["user_agent"] = values["user_agent"] or f"tap-compose/{__version__}"
+        return cls(**values)
 
 
-def _token(token: str) -> str:
-    token = token.strip()
-    if not token:
+def _url(text: str) -> str:
+    url = text.strip().rstrip("/")
+    parts = _match(r"(https?)://(\[[\da-f:.]+\]|[\w.-]+)(?::\d+)?(?:/[\w.~%/-]*)?", url)
+    if parts[1].lower() == "http" and not is_loopback(parts[2].strip("[]")):
         raise SettingsError(
-            "api_token is empty: ask whoever runs the server for one "
-            "(compose-sandbox prints its own)"
-        )
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise SettingsError("api_token has characters that no token has: copy it again")
-    return token
-
-
-def _url(url: str) -> str:
-    url = url.strip().rstrip("/")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-        if "[" in parts.netloc:  # Python 3.10 takes anything between the brackets
-            ipaddress.IPv6Address(host)
-    except ValueError:
-        host = ""
-    if not (_is_host(host) and parts.scheme in {"http", "https"} and _is_uri(url)):
-        raise SettingsError("api_url must be a URL such as http://127.0.0.1:8080/2016-07")
-    if "@" in parts.netloc or "?" in url or "#" in url:
-        raise SettingsError(
-            "api_url must not have a user, password, query or fragment: set the token as api_token"
-        )
-    if parts.scheme == "http" and not is_loopback(host):
-        raise SettingsError(
-            f"api_url must start with https: http would send the token to {host} unencrypted"
+            f"api_url must start with https: http would send the token to {parts[2]} unencrypted"
         )
     return url
 
 
-# The characters of RFC 3986; urlsplit takes any, and drops line breaks.
-_is_uri = re.compile(r"(?:[\w.~:/?#@!$&'()*+,;=\[\]-]|%[\da-fA-F]{2})+", re.ASCII).fullmatch
+def _shard(text: str) -> Shard:
+    parts = _match(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+    shard = Shard(int(parts[1]), int(parts[2]))
+    if not 1 <= shard.part <= shard.parts:
+        raise ValueError
+    return shard
 
-_is_name = re.compile(r"(?=.{1,253}$)(?:(?!-)[\w-]{1,63}(?<!-)(?:\.|$))+", re.ASCII).fullmatch
+
+def _match(pattern: str, text: str) -> re.Match[str]:
+    match = re.fullmatch(pattern, text, re.ASCII | re.IGNORECASE)
+    if match is None:
+        raise ValueError
+    return match
 
 
-def _is_host(host: str) -> bool:
+_A_TIME = "a date or a time such as 2020-01-01T00:00:00Z"
+_CONVERSIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "api_token": (
+        lambda text: _match("([!-~]+)", text.strip())[1],
+        "printable ASCII without blanks: copy it again",
+    ),
+    "api_url": (
+        _url,
+        "a URL such as http://127.0.0.1:8080/2016-07 without user, password or query",
+    ),
+    "start_date": (canonical_time, _A_TIME),
+    "end_date": (canonical_time, _A_TIME),
+    "deployment_ids": (lambda ids: tuple(dict.fromkeys(ids)), "a list of ids"),
+    "deployment_shard": (_shard, "one shard of several, such as 2/8"),
+    "user_agent": (
+        lambda text: _match("[!-~]([ -~]*[!-~])?", text)[0],
+        "printable ASCII without spaces around it",
+    ),
+}
+"""What goes beyond JSON Schema: the value that the tap uses, and what the user must give."""
+
+
+def problems_of(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    """Check a config against a JSON Schema.
+
+    Args:
+        config: The settings by name. Null stands for a missing one; missing ones are filled with
+            the schema's defaults.
+        schema: The schema, the SDK's own settings included.
+
+    Returns:
+        One line for each setting that is not valid, without the value of a secret.
+    """
+    for name in [name for name, value in config.items() if value is None]:
+        del config[name]
+    return [_problem(error) for error in JSONSchemaValidator(schema).iter_errors(config)]
+
+
+def _problem(error: ValidationError) -> str:
+    name = ".".join(map(str, error.path))
+    if not name:
+        return (
+            "api_token is missing: ask whoever runs the server for one (compose-sandbox prints its "
+            "own), and set it in the config file, or as TAP_COMPOSE_API_TOKEN with --config ENV"
+        )
+    schema = SETTINGS_SCHEMA["properties"].get(name)
+    if schema is None:  # one of the SDK's; its value may hold anything, so it is not logged
+        return f"{name} is not valid: the rule {error.validator!r} of its schema fails"
+    if schema.get("secret"):
+        return f"{name} must be a string, in quotes"
+    return f"{name} is not valid: {error.message}"
+
+
+def unknown_settings(names: Iterable[str], schema: dict[str, Any]) -> list[str]:
+    """Return one line for each setting that does not exist, with the closest known one.
+
+    Args:
+        names: Names of settings.
+        schema: The schema of the known settings.
+    """
+    known = schema["properties"]
+    near = {name: get_close_matches(name, known, n=1) for name in names if name not in known}
+    return [
+        f"unknown setting {name} is ignored" + "".join(f"; did you mean {each}?" for each in found)
+        for name, found in near.items()
+    ]
+
+
+def environment_config(schema: dict[str, Any]) -> dict[str, Any]:
+    """Read settings from the environment and from ``.env`` in the working directory.
+
+    The environment takes precedence. An empty variable counts as not set.
+
+    A value of the wrong type is returned as text, so that the check of the settings reports it.
+
+    Args:
+        schema: The schema of the settings.
+
+    Returns:
+        The settings that are set as ``TAP_COMPOSE_…``, unknown names included.
+
+    Raises:
+        SettingsError: If there is a ``.env`` file that cannot be read.
+    """
+    try:  # no folder above is searched, since that may be someone else's
+        file = dotenv.dotenv_values(".env", encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f".env cannot be read: {error}") from None
+    config = {}
+    for variable, text in [*file.items(), *os.environ.items()]:
+        prefix, name = variable[:12], variable[12:].lower()
+        # Meltano's own extras start with an underscore; the log level is read by the SDK.
+        is_setting = prefix == "TAP_COMPOSE_" and name != "loglevel" and name[:1] != "_"
+        if is_setting and text and text.strip():
+            config[name] = _from_text(text, schema["properties"].get(name, {}).get("type", []))
+    return config
+
+
+def _from_text(text: str, types: list[str]) -> Any:
+    if "boolean" in types:
+        words = {"true": True, "1": True, "yes": True, "on": True}
+        words |= {"false": False, "0": False, "no": False, "off": False}
+        return words.get(text.lower(), text)
+    if not {"integer", "number", "array", "object"} & set(types):
+        return text
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return _is_name(host) is not None
-    return True
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        parts = [each.strip() for each in text.split(",")] if "array" in types else []
+        return [each for each in parts if each] or text
 
 
-def _time(name: str, text: str | None) -> str | None:
-    if text is None:
-        return None
+def read_input(option: str, name: str, read: Callable[[], bytes]) -> dict[str, Any]:
+    """Read an input file once, so it can be a pipe.
+
+    Args:
+        option: The option of the command, such as "config".
+        name: The file's name.
+        read: Reads the file.
+
+    Raises:
+        SettingsError: If it is not a JSON object.
+    """
     try:
-        return canonical_time(text)
-    except ValueError:
+        return msgspec.json.decode(read().decode("utf-8-sig"), type=dict[str, Any])
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or f"it is not a JSON object: {error}"
+        raise SettingsError(f"--{option}: {name} cannot be read: {reason}") from None
+
+
+def read_catalog(file: TextIO) -> Catalog:
+    """Read a catalog file.
+
+    Args:
+        file: The open file.
+
+    Raises:
+        SettingsError: If it is not a Singer catalog.
+    """
+    content = read_input("catalog", file.name, file.buffer.read)
+    try:
+        return Catalog.from_dict({"streams": content["streams"]})
+    except Exception as error:  # noqa: BLE001  # the SDK checks nothing, so it may be any
         raise SettingsError(
-            f"{name} must be a date or a time such as 2020-01-01T00:00:00Z, not {text[:60]!r}"
+            f"--catalog: {file.name} is not a Singer catalog: {error!r}; make one with --discover"
         ) from None
 
 
-def _shard(text: str | None) -> Shard | None:
-    if text is None:
-        return None
-    parts = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", text, re.ASCII)
-    if parts is None or not 1 <= int(parts[1]) <= int(parts[2]):
+def checked_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Reject a state that this tap cannot have written, instead of using half of it.
+
+    Args:
+        state: The state, or a STATE message, as some targets print it.
+
+    Returns:
+        The state.
+
+    Raises:
+        SettingsError: If it was not written by this tap.
+    """
+    if state.get("type") == "STATE" and isinstance(state.get("value"), dict):
+        state = state["value"]
+    bookmarks = state.get("bookmarks") if state else {}
+    if not isinstance(bookmarks, dict):
+        raise SettingsError("the state has no object of bookmarks: it was not written by this tap")
+    try:
+        for stream, bookmark in bookmarks.items():  # noqa: B007  # the error names it
+            for each in (bookmark, *bookmark.get("partitions", ())):
+                if time := each.get("replication_key_value"):
+                    canonical_time(time)
+    except (AttributeError, TypeError, ValueError):
         raise SettingsError(
-            f"deployment_shard must be one shard of several, such as 2/8, not {text[:60]!r}"
-        )
-    return Shard(int(parts[1]), int(parts[2]))
-
-
-def _user_agent(text: str | None) -> str:
-    if text is None:
-        return f"tap-compose/{__version__}"
-    if not text.isascii() or not text.isprintable() or text != text.strip() or not text:
-        raise SettingsError("user_agent must be printable ASCII without spaces around it")
-    return text
+            f"the state of {stream} was not written by this tap: a bookmark is not a time"
+        ) from None
+    return state

@@ -11,12 +11,13 @@ from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from time import sleep
-from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Tap
 from singer_sdk.about import TextFormatter
-from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, MappingError
+from singer_sdk.exceptions import ConfigurationError, MappingError
 from singer_sdk.helpers.capabilities import (
     CapabilitiesEnum,
     PluginCapabilities,
@@ -29,20 +30,28 @@ from typing_extensions import override
 from tap_compose import progress
 from tap_compose.api.errors import unexpected
 from tap_compose.check import table, try_streams
-from tap_compose.config import environment_config, problems_of, unknown_settings
-from tap_compose.inputs import checked_state, read_catalog, read_config, read_state
 from tap_compose.logs import mask_always, print_lines, protect_handlers
 from tap_compose.memory import return_large_blocks
 from tap_compose.messages import MessageWriter, StopRun, stdout_failed
 from tap_compose.report import Report
 from tap_compose.run import Run
-from tap_compose.settings import SETTINGS_SCHEMA, SettingsError
+from tap_compose.settings import (
+    SETTINGS_SCHEMA,
+    SettingsError,
+    checked_state,
+    environment_config,
+    problems_of,
+    read_catalog,
+    read_input,
+    unknown_settings,
+)
 from tap_compose.stream_maps import check_stream_maps
 from tap_compose.streams import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+    from typing import TextIO
 
     import click
     from singer_sdk.about import AboutInfo
@@ -122,25 +131,39 @@ class TapCompose(Tap):
     def discover_streams(self) -> list[ComposeStream]:
         return [stream(self, self.run) for stream in STREAMS]
 
+    @classmethod
+    @override
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        super().append_builtin_config(config_jsonschema)
+        # In singer-sdk 0.54.9 the choices for __else__ hold a "null" that is no schema.
+        other_streams = config_jsonschema["properties"]["stream_maps"]["properties"]["__else__"]
+        other_streams["anyOf"] = [each for each in other_streams["anyOf"] if isinstance(each, dict)]
+
+    @classmethod
+    def all_settings(cls) -> dict[str, Any]:
+        """Return the JSON Schema of all settings, those of the SDK included."""
+        cls.append_builtin_config(cls.config_jsonschema)
+        return cls.config_jsonschema
+
     @property
     def _env_var_config(self) -> dict[str, Any]:
         # The SDK ends in a traceback for an invalid number, reads any unknown word as false, and
         # looks for .env in the folder of its code.
-        return environment_config(self.config_jsonschema)
+        return environment_config(self.all_settings())
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         mask_always(self._config.get("api_token"))
-        problems = problems_of(self._config, self.config_jsonschema)
+        problems = problems_of(self._config, self.all_settings())
         if not problems:
             try:
                 _ = self.run.settings
             except SettingsError as error:
                 problems = [str(error)]
         if problems and raise_errors:
-            raise ConfigValidationError("; ".join(problems), errors=problems)
+            raise SettingsError(*problems)  # for a ConfigValidationError the SDK logs a line more
         if raise_errors:
-            for problem in unknown_settings(iter(self._config), self.config_jsonschema):
+            for problem in unknown_settings(self._config, self.config_jsonschema):
                 self.logger.warning(problem)
         return problems
 
@@ -290,18 +313,18 @@ class TapCompose(Tap):
         about: bool = False,
         about_format: str | None = None,
         config: _ConfigInput | None = None,
-        state: IO[str] | None = None,
-        catalog: IO[str] | None = None,
+        state: TextIO | None = None,
+        catalog: TextIO | None = None,
     ) -> None:
         if about:
             cls.print_about(about_format)
             return
         cls.print_version(print_fn=cls.logger.info)
-        try:
-            inputs = {"state": read_state(state), "catalog": read_catalog(catalog)}
-        except SettingsError as error:
-            cls._exit_with(str(error))
-        tap = cls._from_inputs(config, **inputs)
+        tap = cls._from_inputs(
+            config,
+            state=read_input("state", state.name, state.buffer.read) if state else None,
+            catalog=read_catalog(catalog) if catalog else None,
+        )
         sys.exit(tap.sync_and_report())
 
     @classmethod
@@ -328,41 +351,16 @@ class TapCompose(Tap):
         inputs = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
         for path in value:
             if path != "ENV":
-                try:
-                    inputs.config |= read_config(path)
-                except SettingsError as error:
-                    cls._exit_with(str(error))
+                inputs.config |= read_input("config", path, Path(path).read_bytes)
         return inputs
 
     @classmethod
     def _from_inputs(cls, config: _ConfigInput | None, **inputs: Any) -> TapCompose:
-        """Return a tap, or log what is wrong with its inputs and exit."""
-        settings = {} if config is None else config.config
-        try:
-            return cls(
-                config=settings,
-                parse_env_config=config is not None and config.parse_env,
-                **inputs,
-            )
-        except ConfigValidationError as error:
-            cls._exit_with(*error.errors)
-        except (ConfigurationError, MappingError, SettingsError) as error:
-            cls._exit_with(str(error))
-
-    @classmethod
-    def _exit_with(cls, *problems: str) -> NoReturn:
-        for problem in problems:
-            cls.logger.error(problem)
-        sys.exit(1)
-
-
-# The SDK's own settings, from the start: what reads the environment wants to know them too.
-TapCompose.append_builtin_config(TapCompose.config_jsonschema)
-# singer-sdk 0.54.9 begins each log with whether it parses "env var settings".
-TapCompose.logger.addFilter(lambda record: "env var" not in str(record.msg))
-# In singer-sdk 0.54.9 the choices for __else__ hold a "null" that is no schema.
-_ELSE = TapCompose.config_jsonschema["properties"]["stream_maps"]["properties"]["__else__"]
-_ELSE["anyOf"] = [each for each in _ELSE["anyOf"] if isinstance(each, dict)]
+        return cls(
+            config={} if config is None else config.config,
+            parse_env_config=config is not None and config.parse_env,
+            **inputs,
+        )
 
 
 def _exit_later(status: int) -> None:
@@ -373,7 +371,8 @@ def _exit_later(status: int) -> None:
 def main() -> None:
     """Run the tap as a command; if something ends it early, log that in one line."""
     if sys.stdout is None:
-        TapCompose._exit_with("stdout is closed: there is nothing to write the messages to")  # noqa: SLF001
+        TapCompose.logger.error("stdout is closed: there is nothing to write the messages to")
+        sys.exit(1)
     if sys.platform != "win32":  # whoever starts us may have left it otherwise
         os.set_blocking(sys.stdout.fileno(), True)
     return_large_blocks()
@@ -390,10 +389,16 @@ def _run_command() -> None:
     try:
         command = TapCompose.cli  # sets the log up
         protect_handlers()
+        # singer-sdk 0.54.9 begins each log with whether it parses "env var settings".
+        TapCompose.logger.addFilter(lambda record: "env var" not in str(record.msg))
         try:
             command()
         finally:
             sys.stdout.flush()
+    except (ConfigurationError, MappingError, SettingsError) as error:
+        for problem in error.args:
+            TapCompose.logger.error("%s", problem)  # a traceback helps nobody here
+        sys.exit(1)
     except OSError as error:
         is_stdout = error.filename is None  # it was no file that cannot be opened
         raise stdout_failed(error) if is_stdout else StopRun(unexpected(error)) from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.tap_runs import Message, Output, config_for, discover, sync
+from tests.tap_runs import Message, Output, catalog_of, config_for, discover, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tap_compose.sandbox.server import Sandbox
 
 Catalog = dict[str, Any]
+Entry = dict[str, Any]
 
 
 def _as_discovered(_catalog: Catalog) -> None:
@@ -72,3 +73,82 @@ def test_a_catalog_that_selects_nothing_is_refused(
 def test_a_shard_with_nothing_to_do_ends_well(sandbox: Sandbox) -> None:
     output = sync(config_for(sandbox, deployment_shard="2/2"), streams=["accounts"])
     assert (output.status, output.rows) == (0, {})
+
+
+def _edited(edit: Callable[[Entry], Any], *streams: str) -> dict[str, Any]:
+    catalog = catalog_of(*streams)
+    for entry in catalog["streams"]:
+        if entry["tap_stream_id"] in streams:
+            edit(entry)
+    return catalog
+
+
+def _ref(entry: Entry) -> None:
+    columns = entry["schema"]["properties"]
+    entry["schema"]["properties"] = {name: {"$ref": "#/definitions/x"} for name in columns}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda entry: entry.update(stream="another"),
+        lambda entry: entry.update(stream=None),
+        lambda entry: entry.update(key_properties=["name"]),
+        lambda entry: entry["schema"].update(properties={}),
+        lambda entry: entry.update(schema={}),
+        lambda entry: entry.update(schema={"$ref": "#/definitions/x"}),
+        _ref,
+        lambda entry: entry.update(metadata=[]),
+    ],
+    ids=["stream", "null", "keys", "no properties", "no schema", "a $ref", "$refs", "no metadata"],
+)
+def test_a_catalog_that_says_little_or_too_much_changes_nothing(
+    edit: Callable[[Entry], Any], sandbox: Sandbox
+) -> None:
+    streams = ("audit_events", "deployments", "teams")
+    usual = sync(config_for(sandbox), catalog=catalog_of(*streams))
+    output = sync(config_for(sandbox), catalog=_edited(edit, *streams))
+    assert output.status == 0
+    assert output.rows == usual.rows
+    assert output.of_type("SCHEMA") == usual.of_type("SCHEMA")
+
+
+def _without_keys(entry: Entry) -> None:
+    for key in ("id", "created_at"):
+        entry["schema"]["properties"].pop(key, None)
+
+
+def _deselected(entry: Entry) -> None:
+    columns = ("id", "created_at", "name")
+    entry["metadata"] = [
+        {"breadcrumb": [], "metadata": {"selected": True}},
+        *(
+            {
+                "breadcrumb": ["properties", each],
+                "metadata": {"inclusion": "available", "selected": False},
+            }
+            for each in columns
+        ),
+    ]
+
+
+def _unsupported(entry: Entry) -> None:
+    for metadata in entry["metadata"]:
+        if metadata["breadcrumb"]:
+            metadata["metadata"]["inclusion"] = "unsupported"
+
+
+@pytest.mark.parametrize("edit", [_without_keys, _deselected, _unsupported])
+def test_keys_go_out_whatever_a_catalog_says(
+    edit: Callable[[Entry], Any], sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = sync(config_for(sandbox), catalog=_edited(edit, "audit_events", "teams"))
+    assert output.status == 0
+    schemas = {each["stream"]: each["schema"]["properties"] for each in output.of_type("SCHEMA")}
+    for stream, keys in {"audit_events": {"id", "created_at"}, "teams": {"id"}}.items():
+        assert keys <= schemas[stream].keys()
+        assert output.rows[stream]
+        assert all(row.keys() == schemas[stream].keys() for row in output.rows[stream])
+        assert all(row["id"] for row in output.rows[stream])
+    left_out = caplog.text.count("the catalog leaves out the key")
+    assert left_out == (3 if edit is _without_keys else 0)

@@ -142,6 +142,22 @@ def test_full_table_streams_write_no_partitions(whole: Output) -> None:
     assert set(whole.bookmarks["deployment_recipes"]) == {"partitions"}
 
 
+def test_the_first_and_the_last_time_there_is(sandbox: Sandbox, whole: Output) -> None:
+    streams = list(REPLICATION_KEYS)
+    ids = sandbox.account.deployment_ids
+    for time, is_first in (("0001-01-01", True), ("9999-12-31T23:59:59.999Z", False)):
+        recipes = [{"context": {"deployment_id": each}, **_at(time, "updated_at")} for each in ids]
+        state = _state(audit_events=_at(time), deployment_recipes={"partitions": recipes})
+        for output in (
+            sync(config_for(sandbox, start_date=time), streams=streams),
+            sync(config_for(sandbox), streams=streams, state=state),
+        ):
+            assert output.status == 0
+            for stream in streams:
+                wanted = whole.rows[stream] if is_first else None
+                assert output.rows.get(stream) == wanted
+
+
 @pytest.mark.parametrize(
     "state",
     [
