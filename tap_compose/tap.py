@@ -31,7 +31,6 @@ from tap_compose import progress
 from tap_compose.api.errors import unexpected
 from tap_compose.check import table, try_streams
 from tap_compose.logs import mask_always, print_lines, protect_handlers
-from tap_compose.memory import return_large_blocks
 from tap_compose.messages import MessageWriter, StopRun, stdout_failed
 from tap_compose.report import Report
 from tap_compose.run import Run
@@ -375,7 +374,6 @@ def main() -> None:
         sys.exit(1)
     if sys.platform != "win32":  # whoever starts us may have left it otherwise
         os.set_blocking(sys.stdout.fileno(), True)
-    return_large_blocks()
     try:
         _run_command()
     except StopRun as stop:
