@@ -154,14 +154,10 @@ class TapCompose(Tap):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         mask_always(self._config.get("api_token"))
         problems = problems_of(self._config, self.all_settings())
-        if not problems:
-            try:
-                _ = self.run.settings
-            except SettingsError as error:
-                problems = [str(error)]
-        if problems and raise_errors:
-            raise SettingsError(*problems)  # for a ConfigValidationError the SDK logs a line more
         if raise_errors:
+            if problems:  # for a ConfigValidationError the SDK would log a line more
+                raise SettingsError(*problems)
+            _ = self.run.settings  # raises a SettingsError for what JSON Schema does not check
             for problem in unknown_settings(self._config, self.config_jsonschema):
                 self.logger.warning(problem)
         return problems
