@@ -277,7 +277,7 @@ def test_only_the_beginning_of_an_error_is_read() -> None:
             yield b"x" * 1000
 
     with raw_server(endless) as server:
-        assert str(_problem(server.url)).startswith("HTTP 400 Bad Request: xxx")
+        assert str(_problem(server.url)) == "HTTP 400 Bad Request"
 
 
 def test_redirects_are_not_followed() -> None:
