@@ -149,37 +149,65 @@ class Report:
         for name in self.injected_columns:
             _check_owner(name, objects, injected.get(name))
         if self.parent_column is not None:
-            objects = list(self._with_parts(objects))
-        batch = RowBatch([], len(objects))
-        for item in objects:
-            row = self._row_of(item, injected)
-            if isinstance(row, str):
-                batch.dropped.append(row)
-            else:
-                batch.rows.append(row)
-        return batch
-
-    def _row_of(self, item: Any, injected: Mapping[str, Any]) -> Row | str:
-        """Return the row of an object of the API, or why it is none."""
-        if not isinstance(item, dict):
-            return "an entry that is not an object"
-        if not self._known.issuperset(item):
-            self._field_warnings.unknown(item.keys() - self._known)
-        if self.aliases or self.extracted:
-            self._fill_columns(item)
-        item.update(injected)
-        row: Row = {}
-        for name, kind, convert in self._columns:
-            value = item.get(name)
-            row[name] = value if value is None or type(value) is kind else convert(value)
+            objects = self._with_parts(objects)
+        items = [each for each in objects if isinstance(each, dict)]
+        dropped = ["an entry that is not an object"] * (len(objects) - len(items))
+        self._fill_columns(items, injected)
+        rows = self._rows_of(items)
         for name, derive in self.derived.items():
-            row[name] = derive(row)
-        for name in self.primary_keys:
-            if not row[name]:
-                if name == "id" or (len(self.primary_keys) == 1 and row[name] is None):
-                    return f"a row without its {name}"
-                row[name] = row[name] or ""
-        return row
+            for row in rows:
+                row[name] = derive(row)
+        return RowBatch(self._keyed(rows, dropped), len(objects), dropped)
+
+    def _fill_columns(self, items: list[dict[str, Any]], injected: Mapping[str, Any]) -> None:
+        """Set columns from where else the API writes them, and those that the tap sets."""
+        for name, others in self.aliases.items():
+            for other in others:
+                for item in items:
+                    if other in item and item.get(name) is None:
+                        item[name] = item[other]
+        for name, extract in self.extracted.items():
+            for item in items:
+                if item.get(name) in (None, ""):
+                    item[name] = extract(item)
+        if injected:
+            for item in items:
+                item.update(injected)
+
+    def _rows_of(self, items: list[dict[str, Any]]) -> list[Row]:
+        """Move the fields of objects into rows; what is left of an object is reported."""
+        columns, not_columns, warnings = self._columns, self._not_columns, self._field_warnings
+        nulls: Row = dict.fromkeys(self.schema["properties"])
+        rows = []
+        for item in items:
+            row = nulls.copy()  # faster than to add columns
+            for name, kind, convert in columns:
+                value = item.pop(name, None)
+                if type(value) is kind:
+                    row[name] = value
+                elif value is not None:
+                    try:
+                        row[name] = convert(value)
+                    except UnfitError as error:
+                        warnings.null(name, str(error))
+            for name in item:
+                if name not in not_columns:
+                    warnings.unknown(name)
+            rows.append(row)
+        return rows
+
+    def _keyed(self, rows: list[Row], dropped: list[str]) -> list[Row]:
+        """Leave out rows without their id; a null in a key of several columns becomes empty."""
+        keys = tuple(self.primary_keys)  # a property of the SDK
+        for name in keys:
+            if name == "id" or len(keys) == 1:
+                whole = [row for row in rows if row[name]]
+                dropped += [f"a row without its {name}"] * (len(rows) - len(whole))
+                rows = whole
+            else:
+                for row in rows:
+                    row[name] = row[name] or ""
+        return rows
 
     @cached_property
     def _field_warnings(self) -> FieldWarnings:
@@ -194,35 +222,36 @@ class Report:
         """Each column, the type of values that fit as they are, and what converts others."""
         warnings = self._field_warnings
         return [
-            (name, _kind_of(column), _or_null(converter(column, name, warnings), name, warnings))
+            (name, _kind_of(column), converter(column, name, warnings))
             for name, column in self.schema["properties"].items()
         ]
 
     @cached_property
-    def _known(self) -> frozenset[str]:
-        return NOT_FIELDS.union(self.schema["properties"], *self.aliases.values())
+    def _fields(self) -> frozenset[str]:
+        return frozenset(self.schema["properties"]).union(*self.aliases.values())
+
+    @cached_property
+    def _not_columns(self) -> frozenset[str]:
+        """Members of an object that are known, but have no column."""
+        return NOT_FIELDS.union(*self.aliases.values())
 
     def _is_known(self, item: Any) -> bool:
-        return isinstance(item, dict) and not self._known.isdisjoint(item.keys() - NOT_FIELDS)
+        return isinstance(item, dict) and not self._fields.isdisjoint(item)
 
-    def _fill_columns(self, item: dict[str, Any]) -> None:
-        """Take columns from where else the API may write them."""
-        for name, others in self.aliases.items():
-            if item.get(name) is None:
-                item[name] = next((v for each in others if (v := item.get(each)) is not None), None)
-        for name, extract in self.extracted.items():
-            if item.get(name) in (None, ""):
-                item[name] = extract(item)
-
-    def _with_parts(self, objects: Iterable[Any]) -> Iterator[Any]:
+    def _with_parts(self, objects: list[Any]) -> list[Any]:
         """Put the parts of each object behind it, at any depth."""
-        for item in objects:
-            yield item
-            parts = hal.parts(item, *self.envelope) or []
-            for part in parts:
-                if isinstance(part, dict) and not part.get(self.parent_column):
-                    part[self.parent_column] = item.get("id")
-            yield from self._with_parts(parts)
+        found = []
+        names, column = self.envelope, self.parent_column
+        pending = objects[::-1]
+        while pending:
+            item = pending.pop()
+            found.append(item)
+            if parts := hal.parts(item, names):
+                for part in parts:
+                    if isinstance(part, dict) and not part.get(column):
+                        part[column] = item.get("id")
+                pending += reversed(parts)
+        return found
 
 
 class FieldWarnings:
@@ -237,16 +266,14 @@ class FieldWarnings:
         self._unknown: set[int] = set()
         self._nulls: set[int] = set()
 
-    def unknown(self, names: Iterable[str], prefix: str = "") -> None:
-        """Warn of fields that no column has.
+    def unknown(self, path: str) -> None:
+        """Warn of a field that no column has.
 
         Args:
-            names: Their names.
-            prefix: The column or part that they are members of, such as ``users[].``.
+            path: The field, such as ``users[].email``.
         """
-        for name in names:
-            if _is_among_first(self._unknown, f"{prefix}{name}"):
-                self._logger.warning("undocumented field %s%s is ignored", prefix, name)
+        if _is_among_first(self._unknown, path):
+            self._logger.warning("undocumented field %s is ignored", path)
 
     def null(self, path: str, what: str) -> None:
         """Warn of a value that became null.
@@ -346,6 +373,8 @@ def _number(value: Any) -> int | Decimal:
 
 
 def _integer(value: Any) -> int:
+    if type(value) is int and -_LIMIT <= value < _LIMIT:
+        return value
     number = _number(value)
     if number != int(number) or not _fits_64_bits(number):
         raise UnfitError("a value that is not an integer of 64 bits")
@@ -400,8 +429,8 @@ def _object_of(members: dict[str, Any], path: str, warnings: FieldWarnings) -> C
     def row(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise UnfitError("a value that is not an object")
-        if not known.issuperset(value):
-            warnings.unknown(value.keys() - known, f"{path}.")
+        for name in value.keys() - known:
+            warnings.unknown(f"{path}.{name}")
         members = ((name, convert, value.get(name)) for name, convert in converters.items())
         return {name: None if each is None else convert(each) for name, convert, each in members}
 
@@ -440,7 +469,10 @@ def _problem_of(number: Decimal) -> str:
 
 
 def _fits_64_bits(number: int | Decimal) -> bool:
-    return -(1 << 63) <= number < 1 << 63
+    return -_LIMIT <= number < _LIMIT
+
+
+_LIMIT = 1 << 63
 
 
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}

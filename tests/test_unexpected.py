@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tap_compose.rows.reader import RowReader
 
 from tap_compose.report import Outcome
+from tap_compose.rows import Report
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams.audit import AuditEvents
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tap_compose.rows.reader import Row
+    from tap_compose.rows import Row
 
 STREAMS = ("audit_events", "deployment_recipes", "deployments", "teams", "user")
 REASON = "unexpected AttributeError: 'NoneType' object has no attribute 'encode'"
@@ -121,14 +121,14 @@ def test_a_bug_in_a_reader_fails_one_deployment(
     streams = ["deployment_backups", "deployment_portals", "teams"]
     expected = sync(config, streams=streams).rows
     deployment = expected["deployment_backups"][0]["deployment_id"]
-    read = RowReader.read
+    read = Report.read
 
-    def broken(reader: RowReader, body: bytes, injected: Mapping[str, Any]) -> Any:
+    def broken(report: Report, body: bytes, injected: Mapping[str, Any]) -> Any:
         if injected.get("deployment_id") == deployment and b'"backups"' in body:
             raise bug
-        return read(reader, body, injected)
+        return read(report, body, injected)
 
-    monkeypatch.setattr(RowReader, "read", broken)
+    monkeypatch.setattr(Report, "read", broken)
     output = sync(config, streams=streams)
     assert output.status == 1
     assert output.tap

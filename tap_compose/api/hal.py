@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import msgspec
 
 from tap_compose.api.errors import UnreadableBodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 exact_number = Context(
     prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation]
@@ -108,7 +111,7 @@ def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:
     raise UnreadableBodyError(f"a body without a list of {names[0]}")
 
 
-def parts(item: Any, *names: str) -> list[Any] | None:
+def parts(item: Any, names: Iterable[str]) -> list[Any] | None:
     """Return the list of an object's own ``_embedded``.
 
     Args:
@@ -119,8 +122,11 @@ def parts(item: Any, *names: str) -> list[Any] | None:
         The list, or None if there is none.
     """
     nested = item.get("_embedded") if isinstance(item, dict) else None
-    lists = (nested.get(name) for name in names) if isinstance(nested, dict) else ()
-    return next((each for each in lists if isinstance(each, list)), None)
+    if isinstance(nested, dict):
+        for name in names:
+            if isinstance(nested.get(name), list):
+                return cast("list[Any]", nested[name])
+    return None
 
 
 def single(body: Any) -> dict[str, Any]:

@@ -157,9 +157,12 @@ class DeploymentAlerts(DeploymentStream):
     @classmethod
     @override
     def unwrap(cls, content: Any) -> list[Any]:
-        summary = {"summary": content.get("summary")} if isinstance(content, dict) else {}
         alerts = _alerts_of(content)
-        return [{**each, **summary} if isinstance(each, dict) else each for each in alerts]
+        if "summary" in content:
+            for alert in alerts:
+                if isinstance(alert, dict):
+                    alert["summary"] = content["summary"]
+        return alerts
 
 
 class DeploymentHealth(DeploymentStream):

@@ -39,7 +39,7 @@ class Databases(AccountStream):
     name = "databases"
     path = "/databases"
     envelope = ("applications",)
-    extracted: ClassVar = {"versions": lambda application: hal.parts(application, "versions")}
+    extracted: ClassVar = {"versions": lambda application: hal.parts(application, ("versions",))}
     primary_keys = ("type",)
     schema = schema(
         key("type", "Database type, such as postgresql."),
@@ -74,7 +74,7 @@ class DatabaseVersions(AccountStream):
     def unwrap(cls, content: Any) -> list[Any]:
         rows: list[Any] = []
         for application in hal.embedded(content, "applications"):
-            for version in hal.parts(application, "versions") or []:
+            for version in hal.parts(application, ("versions",)) or []:
                 if isinstance(version, dict) and version.get("application") is None:
                     version["application"] = application.get("type")
                 rows.append(version)
