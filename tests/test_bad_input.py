@@ -522,7 +522,7 @@ def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox:
         f"failed: {per_deployment}: the list of deployments cannot be read: {gone}",
     ]
     assert re.fullmatch(
-        r"incomplete with 1 skipped, 24 failed: 0 rows from 25 streams, 9 requests, [\d.]+ s; "
+        r"incomplete with 1 skipped, \d+ failed: 0 rows from \d+ streams, 9 requests, [\d.]+ s; "
         r"check the path of api_url, which is usually /2016-07",
         last,
     )

@@ -143,8 +143,7 @@ def test_a_body_without_fields_fails_its_deployment(
     assert output.rows == {}
     assert output.tap
     assert [
-        (gap.outcome, gap.stream, gap.item_id, gap.reason)
-        for gap in output.tap.run.report.gaps
+        (gap.outcome, gap.stream, gap.item_id, gap.reason) for gap in output.tap.run.report.gaps
     ] == [(Outcome.FAILED, "deployment_scalings", DEPLOYMENT, reason)]
 
 
