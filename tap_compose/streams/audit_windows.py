@@ -46,7 +46,7 @@ class WindowTuning:
     first_pages: int = 1
     most_pages: float = 20
     reach: int = 16
-    most_held: int = 1 << 25
+    most_held: int = 5 << 22
 
 
 class Window:
