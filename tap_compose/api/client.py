@@ -101,6 +101,7 @@ class Pending:
         wrong_shapes: How many of these brought a body of the wrong shape.
         started: When it was sent, by the monotonic clock; 0 while it is not on its way.
         unread_bytes: The size of its body until somebody has read it.
+        ticket: What the worker that fetches it was given; another one once that was given up.
     """
 
     url: str
@@ -111,6 +112,7 @@ class Pending:
     wrong_shapes: int = 0
     started: float = 0.0
     unread_bytes: int = 0
+    ticket: object = field(default_factory=object)
 
 
 _WAKE = Pending("", "", readers=0)
@@ -147,8 +149,8 @@ class Client:
         self._timeout, self._max_retries = timeout, max_retries
         self._longest_backoff = longest_backoff
         self._throttle = Throttle(max_concurrency)
-        self._submitted: SimpleQueue[Pending | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[Pending, bytes | ApiError]] = SimpleQueue()
+        self._submitted: SimpleQueue[tuple[Pending, object] | None] = SimpleQueue()
+        self._done: SimpleQueue[tuple[Pending, object, bytes | ApiError]] = SimpleQueue()
         self._in_flight: dict[Pending, None] = {}  # the oldest first
         self._shared: dict[str, Pending] = {}
         self._unread_bytes, self._expected_size = 0, _FIRST_SIZE
@@ -251,7 +253,7 @@ class Client:
     def _send(self, pending: Pending) -> None:
         pending.result = None
         self._in_flight[pending] = None
-        self._submitted.put(pending)
+        self._submitted.put((pending, pending.ticket))
 
     def wait(self, wanted: Collection[Pending]) -> None:
         """Wait until one of several requests is done."""
@@ -270,11 +272,11 @@ class Client:
         while not self._done.empty():
             self._note_done(*self._done.get())
 
-    def _note_done(self, pending: Pending, result: bytes | ApiError) -> None:
+    def _note_done(self, pending: Pending, ticket: object, result: bytes | ApiError) -> None:
+        if pending.ticket is not ticket:  # it was given up, or nobody wants it any more
+            return
         if isinstance(result, RunEndingError):
             raise result
-        if pending not in self._in_flight:  # it was given up, or nobody wants it any more
-            return
         del self._in_flight[pending]
         pending.result = result
         if isinstance(result, bytes):
@@ -284,7 +286,10 @@ class Client:
             pending.unread_bytes = size
 
     def _give_up_overdue(self) -> None:
-        """Give up what outlives its time, such as a look-up of the host; its thread is lost."""
+        """Give up attempts that outlive their time, such as a look-up of the host.
+
+        Such an attempt counts like any other. Its thread is lost until it ends.
+        """
         now = monotonic()
         if not self._has_responded and now > self._began + _LONGEST_SILENCE:
             raise self._unreachable(f"no response in {_LONGEST_SILENCE:g} s")
@@ -292,8 +297,14 @@ class Client:
         for pending in [each for each in self._in_flight if 0 < each.started < latest]:
             seconds = now - pending.started
             error = TransientError(f"no complete response in {seconds:.0f} s; given up")
-            self._throttle.end(pending, pending.started, error)
-            self._note_done(pending, error)
+            error.attempts = pending.attempts
+            self._throttle.end(pending.ticket, pending.started, error)
+            pending.ticket, pending.started = object(), 0.0
+            if self._is_final(error):
+                self._note_done(pending, pending.ticket, error)
+            else:
+                logger.info("GET %s: %s; sent again", pending.path, error)
+                self._submitted.put((pending, pending.ticket))
             self._start_worker()
 
     def read(self, request: Request[T], pending: Pending) -> T | ApiError | None:
@@ -327,6 +338,7 @@ class Client:
             self._count_as_read(pending)
             self._shared.pop(pending.url, None)
             self._in_flight.pop(pending, None)
+            pending.ticket = object()
 
     # -- in the worker threads
 
@@ -345,25 +357,26 @@ class Client:
 
     def _fetch_next(self) -> bool:
         """Fetch one resource; a function, so that an idle worker holds no body."""
-        pending = self._submitted.get()
-        if pending is None or self._is_closed:
+        submitted = self._submitted.get()
+        if submitted is None or self._is_closed:
             return False
-        if not pending.readers:
-            return True
+        pending, ticket = submitted
         result: bytes | ApiError
         try:
-            result = self._fetch_with_retries(pending)
+            result = self._fetch_with_retries(pending, ticket)
         except ApiError as error:
             result = error
         except Exception as bug:  # fails the request that met it, and no other
             logger.debug("an exception in GET %s", pending.path, exc_info=True)
             result = ApiError(unexpected(bug))
-        self._done.put((pending, result))
+        self._done.put((pending, ticket, result))
         return True
 
-    def _fetch(self, pending: Pending) -> bytes:
+    def _fetch(self, pending: Pending, ticket: object) -> bytes:
         """Send a request once."""
-        started = self._throttle.begin(pending)
+        if pending.ticket is not ticket:
+            raise ApiError("given up")
+        started = self._throttle.begin(ticket)
         error: ApiError | None = None
         pending.attempts += 1
         pending.started = started
@@ -374,8 +387,10 @@ class Client:
         except ApiError as problem:
             error = problem
         finally:
-            pending.started = 0.0
-            self._throttle.end(pending, started, error)
+            self._throttle.end(ticket, started, error)
+        if pending.ticket is not ticket:
+            raise ApiError("given up")
+        pending.started = 0.0
         if error is None or error.status is not None:
             self._has_responded, self._silent_failures = True, 0
         if error is None:
@@ -426,7 +441,8 @@ class Client:
     def _probe(self) -> ApiError | None:
         """Request what every live token may read; return what is wrong with the response."""
         try:
-            self._fetch_with_retries(Pending(self._base_url + _PROBE, _PROBE))
+            pending = Pending(self._base_url + _PROBE, _PROBE)
+            self._fetch_with_retries(pending, pending.ticket)
         except RunEndingError:
             raise
         except ApiError as error:
@@ -452,7 +468,7 @@ class Client:
         return backoff.full_jitter(min(2.0 ** (error.attempts - 1), self._longest_backoff))
 
     def _log_retry(self, details: Mapping[str, Any]) -> None:
-        error, (pending,) = details["exception"], details["args"]
+        error, (pending, _) = details["exception"], details["args"]
         logger.info(
             "GET %s: %s; retry %d of %d in %.1f s",
             pending.path,
