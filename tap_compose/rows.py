@@ -18,6 +18,7 @@ import msgspec
 
 from tap_compose.api import hal
 from tap_compose.api.errors import UnreadableBodyError
+from tap_compose.logs import mask
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
@@ -526,5 +527,5 @@ def _check_owner(name: str, objects: Iterable[Any], asked_for: str | None) -> No
             continue
         if str(own).casefold() != asked_for.casefold():
             raise UnreadableBodyError(
-                f"the body of another resource: {name} is {str(own)[:60]}, not {asked_for}"
+                f"the body of another resource: {name} is {mask(str(own))[:60]}, not {asked_for}"
             )

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import urlsplit
 
 import dotenv
 import msgspec
@@ -21,12 +22,16 @@ from singer_sdk.singerlib import Catalog
 from tap_compose import __version__
 from tap_compose.api.client import PUBLIC_API
 from tap_compose.api.transport import is_loopback
+from tap_compose.logs import mask
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jsonschema.exceptions import ValidationError
+
+_YEAR = 366 * 24 * 3600
+"""Seconds; longer times are mistakes, and do not fit into dates."""
 
 SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
@@ -84,7 +89,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "request_timeout",
-        th.NumberType(exclusive_minimum=0),
+        th.NumberType(exclusive_minimum=0, maximum=_YEAR),
         default=60,
         title="Request timeout",
         description="Seconds before a request times out.",
@@ -106,7 +111,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "lookback_seconds",
-        th.NumberType(minimum=0),
+        th.NumberType(minimum=0, maximum=_YEAR),
         default=60,
         title="Lookback",
         description="Seconds before the bookmark that an incremental run fetches again.",
@@ -212,7 +217,7 @@ class Settings:
                 try:
                     values[name] = convert(value)
                 except ValueError:
-                    shown = "" if name == "api_token" else f", not {value[:60]!r}"
+                    shown = "" if name == "api_token" else f", not {mask(value)[:60]!r}"
                     raise SettingsError(f"{name} must be {wanted}{shown}") from None
         start_date, end_date = values["start_date"], values["end_date"]
         if start_date and end_date and end_date <= start_date:
@@ -226,6 +231,7 @@ class Settings:
 def _url(text: str) -> str:
     url = text.strip().rstrip("/")
     parts = _match(r"(https?)://(\[[\da-f:.]+\]|[\w.-]+)(?::\d+)?(?:/[\w.~%/-]*)?", url)
+    _ = urlsplit(url).port  # raises ValueError if it is none
     if parts[1].lower() == "http" and not is_loopback(parts[2].strip("[]")):
         raise SettingsError(
             f"api_url must start with https: http would send the token to {parts[2]} unencrypted"

@@ -139,6 +139,7 @@ def test_several_bad_values_have_a_line_each(tmp_path: Path) -> None:
         "https://\u00e9.example",
         "https://[::1",
         "https://a:x",
+        "https://a:99999",
         "https://",
         "https:api.compose.io",
         "ftp://api.compose.io",
@@ -150,6 +151,16 @@ def test_several_bad_values_have_a_line_each(tmp_path: Path) -> None:
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(SettingsError, match="^api_url must be a URL such as http://127.0.0.1:8080"):
         Settings.from_config({"api_token": "t", "api_url": url})
+
+
+def test_a_token_in_an_address_is_masked_before_it_is_cut(tmp_path: Path) -> None:
+    token = "0123456789abcdef" * 4
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"api_token": token, "api_url": f"https://x:{token}@a.example"}))
+    output = command("--config", path)
+    assert output.status == 1
+    assert "not 'https://***@a.example'" in output.stderr
+    assert token[:12] not in output.stderr
 
 
 @pytest.mark.parametrize(
