@@ -276,3 +276,9 @@ def test_an_object_of_another_kind_is_no_row_of_nulls() -> None:
     with pytest.raises(UnreadableBodyError) as caught:
         _read("user", _listed("deployments", {"id": "d2"}))
     assert str(caught.value) == NO_FIELD
+
+
+def test_an_application_without_a_list_of_versions_is_refused() -> None:
+    body = b'{"_embedded": {"applications": [{"type": "postgresql"}]}}'
+    with pytest.raises(UnreadableBodyError, match="an application without a list of versions"):
+        _stream("database_versions").read(body, {})

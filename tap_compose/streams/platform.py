@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from tap_compose.api import hal
+from tap_compose.api.errors import UnreadableBodyError
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.columns import boolean, key, records, schema, text, texts, time
 
@@ -74,7 +75,10 @@ class DatabaseVersions(AccountStream):
     def unwrap(cls, content: Any) -> list[Any]:
         rows: list[Any] = []
         for application in hal.embedded(content, "applications"):
-            for version in hal.parts(application, ("versions",)) or []:
+            versions = hal.parts(application, ("versions",))
+            if versions is None:
+                raise UnreadableBodyError("an application without a list of versions")
+            for version in versions:
                 if isinstance(version, dict) and version.get("application") is None:
                     version["application"] = application.get("type")
                 rows.append(version)
