@@ -242,7 +242,7 @@ def test_select(project: Project, small: Sandbox) -> None:
 def test_columns_are_left_out_as_the_page_of_privacy_shows(
     project: Project, small: Sandbox
 ) -> None:
-    (block,) = pages.blocks("docs/privacy.md", "Leave columns out")
+    block, _undone = pages.blocks("docs/privacy.md", "Leave columns out")
     for command, _ in block.commands:
         project.meltano(*shlex.split(command)[1:])
     settings = {"include_connection_strings": True}
