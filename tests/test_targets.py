@@ -321,7 +321,7 @@ def test_duckdb(tmp_path: Path) -> None:
 
 
 def test_the_newest_command_of_duckdb_opens_the_file(tmp_path: Path) -> None:
-    duckdb_pipe(tmp_path, documented("target-duckdb", 1)["stream_maps"]).load(LOADS[0])
+    duckdb_pipe(tmp_path, settings_for_duckdb()["stream_maps"]).load(LOADS[0])
     query = ["compose.duckdb", "-json", "-c", "SELECT id FROM teams ORDER BY id"]
     process = subprocess.run(
         [TOOLS / "uvx", "--from", "duckdb-cli", "duckdb", *query],
