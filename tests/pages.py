@@ -38,7 +38,17 @@ REVISED = "this is the next revision"
 _LONGEST_COMMAND = 200
 """Seconds, on a busy machine."""
 
-_OURS = ("MELTANO_", "PG", "TAP_COMPOSE_", "TARGET_", "UV_TOOL_", "XDG_", "VIRTUAL_ENV")
+_OURS = (
+    "MAKE",
+    "MELTANO_",
+    "MFLAGS",
+    "PG",
+    "TAP_COMPOSE_",
+    "TARGET_",
+    "UV_TOOL_",
+    "XDG_",
+    "VIRTUAL_ENV",
+)
 _PART = re.compile(
     r"^#+ (?P<heading>.*)$"
     r"|(?:^.*`(?P<file>[\w./-]*\.\w+)`:\n\n)?^```(?P<language>\w*).*\n(?P<text>(?:.*\n)*?)```$",
