@@ -34,14 +34,12 @@ class Run:
     Attributes:
         config: The settings as the user gave them; checked at the first use, because discovery
             needs none.
-        transport: Sends requests; built from the settings if it is None.
         longest_backoff: Seconds before a retry at most, unless ``Retry-After`` asks for more.
         report: The counters and the gaps.
         started: When the run began, as a canonical time: no bookmark is ever later.
     """
 
     config: Mapping[str, Any]
-    transport: Transport | None = None
     longest_backoff: float = 60.0
     report: Report = field(default_factory=Report)
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
@@ -62,7 +60,7 @@ class Run:
         """The one client of the run."""
         if self._client is None:
             settings = self.settings
-            transport = self.transport or Transport(
+            transport = Transport(
                 settings.api_url,
                 settings.api_token,
                 user_agent=settings.user_agent,

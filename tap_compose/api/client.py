@@ -115,10 +115,6 @@ class Pending:
     ticket: object = field(default_factory=object)
 
 
-_WAKE = Pending("", "", readers=0)
-"""What nobody reads; it wakes an idle worker."""
-
-
 class Client:
     """Gets resources for a run.
 
