@@ -73,10 +73,10 @@ audit: .venvs/release/.ready  ## look for known vulnerabilities in the locked pa
 
 scale: .venv/.ready .venvs/target-postgres/.ready .venvs/target-jsonl/.ready  ## measure a run per deployment and row, for docs/scale.md; two minutes
 	$(BIN)/python -m benchmarks.scale
-	$(BIN)/python -m tests.documents
+	$(BIN)/python -m tools.documents
 
 docs: .venv/.ready  ## generate from the code: catalog, meltano.yml, tables of the pages, pictures
-	$(BIN)/python -m tests.documents
+	$(BIN)/python -m tools.documents
 
 lock: .venv/.ready  ## choose new versions of all that is installed here
 	$(LOCK) $(DEV) -o locks/dev.txt

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, settings
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.quirks import Quirks
 from tap_compose.sandbox.server import Sandbox
-from tests.sandbox_api import Api, running
-from tests.tap_runs import Output, config_for, sync
+from tests.support.sandbox_api import Api, running
+from tests.support.tap_runs import Output, config_for, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

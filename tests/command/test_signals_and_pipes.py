@@ -1,0 +1,294 @@
+"""Ended from outside: by a signal, by a target that goes away or stops reading."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from bisect import bisect_right
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_compose.messages import MessageWriter, StopRun
+from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.server import Sandbox
+from tap_compose.streams.audit_pages import PAGE
+from tap_compose.streams.audit_windows import WindowTuning
+from tap_compose.times import time_value
+from tests.support.tap_runs import catalog_of, config_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+fcntl = pytest.importorskip("fcntl", reason="Windows has no POSIX signals")
+termios = pytest.importorskip("termios")
+assert sys.platform != "win32"
+
+_HALF_A_PIPE = 1 << 15
+_A_THIRD = 100_000
+"""Bytes of a third of the ids of all events."""
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Sandbox]:
+    with Sandbox(Size(deployments=3, events=12_000, recipes=3), latency=0.02) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def _unbuffered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own buffer of stdout: usual, or switched off, as many container images do."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", request.param)
+
+
+def _start(
+    sandbox: Sandbox,
+    folder: Path,
+    state: Any = None,
+    streams: tuple[str, ...] = (),
+    stdout: Any = subprocess.PIPE,
+) -> subprocess.Popen[bytes]:
+    config = folder / "config.json"
+    config.write_text(json.dumps(config_for(sandbox, max_concurrency=2, lookback_seconds=0)))
+    catalog = folder / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of(*(streams or ("audit_events",)))))
+    arguments = ["--config", str(config), "--catalog", str(catalog)]
+    if state is not None:
+        path = folder / "state.json"
+        path.write_text(json.dumps(state))
+        arguments += ["--state", str(path)]
+    with (folder / "errors").open("wb") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tap_compose", *arguments],
+            stdout=stdout,
+            stderr=errors,
+        )
+
+
+def _wait_until_full(pipe: Any) -> None:
+    """Wait until a pipe takes no more, so that whoever writes to it stands within a write."""
+    before = -1
+    while before != (held := _held(pipe)) or held < _HALF_A_PIPE:
+        before = held
+        time.sleep(0.3)
+
+
+def _held(pipe: Any) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def _check_state(lines: list[bytes], sandbox: Sandbox) -> tuple[list[str], Any]:
+    """Ids in order and the last state, which covers only rows that stand before it."""
+    ids: list[str] = []
+    times = sandbox.account.events.times
+    state: Any = None
+    for line in lines:
+        message = json.loads(line)
+        if message["type"] == "RECORD":
+            ids.append(message["record"]["id"])
+        elif message["type"] == "STATE":
+            state = message["value"]
+            bookmark = state["bookmarks"].get("audit_events", {}).get("replication_key_value")
+            if bookmark:
+                until = time_value(bookmark).timestamp() * 1000
+                assert bisect_right(times, until) <= len(ids)
+    return ids, state
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_with_whole_lines_and_a_last_state(
+    how: signal.Signals, status: int, slow: Sandbox, tmp_path: Path
+) -> None:
+    with _start(slow, tmp_path) as process:
+        assert process.stdout is not None
+        head = [process.stdout.readline() for _ in range(2000)]
+        process.send_signal(how)
+        rest = process.stdout.read()
+    assert process.returncode == status
+    assert rest.endswith(b"\n")
+    lines = head + rest.splitlines()
+    ids, state = _check_state(lines, slow)
+    assert json.loads(lines[-1])["type"] == "STATE"
+    assert 1900 < len(ids) < 12_000
+    text = (tmp_path / "errors").read_text()
+    assert "Traceback" not in text
+    assert f"stopped early: received {how.name}" in text
+    assert re.search(r"summary of audit_events: [\d,]+ rows?, [1-9]\d* requests?", text)
+    assert state["bookmarks"]["audit_events"]["replication_key_value"]
+
+
+@pytest.mark.usefixtures("_unbuffered")
+def test_a_signal_within_a_write_cuts_no_line(slow: Sandbox, tmp_path: Path) -> None:
+    with _start(slow, tmp_path) as process:
+        assert process.stdout is not None
+        _wait_until_full(process.stdout)
+        process.send_signal(signal.SIGTERM)
+        lines = process.stdout.read().splitlines()
+    assert process.returncode == 143
+    ids, _ = _check_state(lines, slow)
+    assert json.loads(lines[-1])["type"] == "STATE"
+    assert ids == [slow.account.events.id_at(each) for each in range(len(ids))]
+
+
+def test_a_stop_that_python_swallowed_is_raised_after_the_next_block(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    writer = MessageWriter()
+    with suppress(StopRun):  # as Python does within a finalizer
+        writer.stop(StopRun("received SIGTERM", 143))
+    writer.write_line(b"{}")
+    with pytest.raises(StopRun, match="received SIGTERM"):
+        writer.flush()
+    assert capsysbinary.readouterr().out == b"{}\n"
+
+
+@pytest.mark.usefixtures("_unbuffered")
+def test_a_stdout_that_does_not_block_loses_nothing(slow: Sandbox, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with os.fdopen(reading, "rb") as pipe:
+        with os.fdopen(writing, "wb") as stdout:
+            process = _start(slow, tmp_path, stdout=stdout)
+        _wait_until_full(pipe)
+        lines = pipe.read().splitlines()
+    assert process.wait(timeout=60) == 0
+    ids, _ = _check_state(lines, slow)
+    assert ids == [slow.account.events.id_at(each) for each in range(len(slow.account.events))]
+
+
+@pytest.mark.usefixtures("_unbuffered")
+def test_a_full_disk_ends_the_run_in_words(slow: Sandbox, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = _start(slow, tmp_path, stdout=full)
+    assert process.wait(timeout=60) == 1
+    errors = (tmp_path / "errors").read_text()
+    assert "stopped early: cannot write to stdout: No space left on device" in errors
+    assert "Traceback" not in errors
+    assert "Exception ignored" not in errors
+
+
+def test_a_signal_before_anything_was_fetched(slow: Sandbox, tmp_path: Path) -> None:
+    with _start(slow, tmp_path) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+    assert process.returncode == 143
+    assert "Traceback" not in (tmp_path / "errors").read_text()
+
+
+def test_a_target_that_stopped_reading_cannot_keep_the_tap(slow: Sandbox, tmp_path: Path) -> None:
+    with _start(slow, tmp_path) as process:
+        assert process.stdout is not None
+        _wait_until_full(process.stdout)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)  # 5, and what a busy machine takes to notice
+        assert process.returncode == 143
+        process.stdout.read()
+    assert "Traceback" not in (tmp_path / "errors").read_text()
+
+
+@pytest.mark.parametrize("streams", [("audit_events",), ("deployments", "teams", "user")])
+def test_a_target_that_goes_away_ends_the_run_quietly(
+    streams: tuple[str, ...], slow: Sandbox, tmp_path: Path
+) -> None:
+    with _start(slow, tmp_path, streams=streams) as process:
+        assert process.stdout is not None
+        if streams[0] == "audit_events":
+            for _ in range(500):
+                process.stdout.readline()
+        process.stdout.close()
+        process.wait(timeout=60)
+    assert process.returncode == 1
+    errors = (tmp_path / "errors").read_text()
+    assert "Traceback" not in errors
+    assert errors.count("the target stopped reading") == 1
+
+
+TARGET = """
+import json, os, sys
+rows = open(sys.argv[1], "a")
+for line in sys.stdin.buffer:
+    message = json.loads(line)
+    if message["type"] == "RECORD":
+        rows.write(message["record"]["id"] + "\\n")
+    elif message["type"] == "STATE":
+        rows.flush()
+        with open(sys.argv[2] + ".new", "w") as file:
+            json.dump(message["value"], file)
+        os.replace(sys.argv[2] + ".new", sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_backfill_that_is_killed_again_and_again_loses_nothing(
+    how: signal.Signals, slow: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, stored = tmp_path / "rows", tmp_path / "stored.json"
+    chance = random.Random(how)
+    rows.touch()
+    kills = 0
+    for _ in range(60):
+        state = json.loads(stored.read_text()) if stored.exists() else None
+        tap = _start(slow, tmp_path, state)
+        target = subprocess.Popen(
+            [sys.executable, "-c", TARGET, str(rows), str(stored)], stdin=tap.stdout
+        )
+        assert tap.stdout is not None
+        tap.stdout.close()
+        enough = rows.stat().st_size + chance.randrange(_A_THIRD)
+        while tap.poll() is None and rows.stat().st_size <= enough:
+            time.sleep(0.01)
+        killed = tap.poll() is None
+        if killed:
+            tap.send_signal(how)
+            kills += 1
+        tap.wait(timeout=60)
+        target.wait(timeout=60)
+        if not killed and tap.returncode == 0:
+            break
+    else:
+        pytest.fail("the backfill got nowhere")
+    ids = rows.read_text().split()
+    events = slow.account.events
+    assert set(ids) == {events.id_at(each) for each in range(len(events))}
+    again = len(ids) - len(set(ids))
+    with capsys.disabled():
+        share = again / len(events)
+        sys.stdout.write(f"\n{how.name}: {kills} kills, {share:.1%} of the events written twice\n")
+    assert kills > 1
+    # What one kill costs: the rows after the last state, at most those of a window.
+    assert again <= kills * WindowTuning().most_pages * PAGE
+
+
+def test_a_closed_stdout_is_told() -> None:
+    process = subprocess.run(
+        ["sh", "-c", '"$0" -m tap_compose --discover >&-', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "stdout is closed" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_stdin_and_environment_do_not_matter(slow: Sandbox, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(config_for(slow)))
+    process = subprocess.run(
+        [sys.executable, "-m", "tap_compose", "--config", str(config), "--test"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert process.returncode == 0, process.stderr

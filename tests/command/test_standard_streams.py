@@ -1,0 +1,116 @@
+"""stdout and stderr in every condition, and a signal before the tap has begun."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.tap_runs import Output, catalog_of, config_for, named_pipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_compose.sandbox.server import Sandbox
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such shell")
+
+
+def _arguments(folder: Path, sandbox: Sandbox) -> list[str]:
+    catalog = catalog_of("deployment_addons", "user")
+    for name, content in (("config", config_for(sandbox)), ("catalog", catalog)):
+        (folder / name).write_text(json.dumps(content))
+    return ["--config", str(folder / "config"), "--catalog", str(folder / "catalog")]
+
+
+def _in_a_shell(redirection: str, *arguments: str) -> Output:
+    process = subprocess.run(
+        ["sh", "-c", f'"$0" -m tap_compose "$@" {redirection}', sys.executable, *arguments],
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    return Output(process.stdout, process.returncode, stderr=process.stderr.decode())
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>&- <&-", "2>/dev/full"])
+def test_a_run_goes_on_without_stderr(redirection: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    arguments = _arguments(tmp_path, sandbox)
+    usual = _in_a_shell("", *arguments)
+    output = _in_a_shell(redirection, *arguments)
+    assert (output.status, output.stderr) == (0, "")
+    assert output.rows == usual.rows
+    assert output.state == usual.state
+    assert _in_a_shell(redirection, *arguments[:2], "--test").status == 0
+    (tmp_path / "config").write_text("{")
+    refused = _in_a_shell(redirection, *arguments)
+    assert (refused.status, refused.stdout, refused.stderr) == (1, b"", "")
+
+
+def test_garbage_is_collected_but_for_what_was_imported() -> None:
+    source = (
+        "import atexit, gc\n"
+        "from tap_compose.__main__ import main\n"
+        "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 10_000))\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", source, "--version"]
+    process = subprocess.run(command, capture_output=True, check=True, timeout=120)
+    assert process.stdout.split()[-2:] == [b"True", b"True"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("option", ["--discover", "--about", "--version", "--help"])
+def test_what_is_printed_for_a_full_disk(option: str) -> None:
+    output = _in_a_shell(">/dev/full", option)
+    assert output.status == 1
+    assert "Traceback" not in output.stderr
+    assert "Exception ignored" not in output.stderr
+    assert output.stderr.count("| ERROR ") == 1
+    assert "stopped early: cannot write to stdout: No space left on device" in output.stderr
+
+
+_SLOW_SDK = """
+import os, time
+os.write(1, b"importing\\n")
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_the_imports(how: signal.Signals, status: int, tmp_path: Path) -> None:
+    (tmp_path / "singer_sdk").mkdir()
+    (tmp_path / "singer_sdk" / "__init__.py").write_text(_SLOW_SDK)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tap_compose", "--discover"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(how)
+        rest, errors = process.communicate(timeout=30)
+    assert (process.returncode, rest, errors) == (status, b"", b"")
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_an_input_is_awaited(
+    how: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    pipe = named_pipe(tmp_path / "config")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tap_compose", "--config", str(pipe)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process, pipe.open("w"):  # it opens once the tap reads
+        process.send_signal(how)
+        out, errors = process.communicate(timeout=30)
+    assert (process.returncode, out) == (status, b"")
+    assert b"Traceback" not in errors

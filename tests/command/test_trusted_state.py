@@ -1,0 +1,243 @@
+"""States of every kind, and what singer-io's and Airbyte's certification suites check of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.server import Sandbox
+from tests.support.contract import FIELDS, KEYS, REPLICATION_KEYS
+from tests.support.tap_runs import catalog_of, config_for, discover, sync
+
+if TYPE_CHECKING:
+    from tests.support.tap_runs import Output
+
+BOOKMARK = "2018-05-01T00:00:00.000Z"
+
+
+def _state(**streams: Any) -> dict[str, Any]:
+    return {"bookmarks": streams}
+
+
+def _at(value: str, key: str = "created_at") -> dict[str, str]:
+    return {"replication_key": key, "replication_key_value": value}
+
+
+def test_all_fields_are_replicated(whole: Output) -> None:
+    for stream, fields in FIELDS.items():
+        assert all(set(row) == set(fields) for row in whole.rows[stream])
+    filled = {
+        (stream, name)
+        for stream, rows in whole.rows.items()
+        for row in rows
+        for name, value in row.items()
+        if value is not None
+    }
+    empty = {(stream, name) for stream in FIELDS for name in FIELDS[stream]} - filled
+    # What the sandbox, like the API, never or only when asked says.
+    assert empty == {
+        ("user", "name"),
+        ("deployment_details", "connection_strings"),
+        ("deployment_recipes", "source_reason"),
+    }
+
+
+def test_only_automatic_fields_when_nothing_else_is_selected(sandbox: Sandbox) -> None:
+    catalog = catalog_of(*FIELDS)
+    for entry in catalog["streams"]:
+        for metadata in entry["metadata"]:
+            if metadata["breadcrumb"]:
+                metadata["metadata"]["selected"] = False
+    output = sync(config_for(sandbox), catalog=catalog)
+    for stream in FIELDS:
+        wanted = {
+            *KEYS[stream],
+            *([REPLICATION_KEYS[stream]] if stream in REPLICATION_KEYS else []),
+        }
+        assert all(set(row) == wanted for row in output.rows[stream])
+        (schema,) = (each for each in output.of_type("SCHEMA") if each["stream"] == stream)
+        assert set(schema["schema"]["properties"]) == wanted
+    assert all(
+        metadata["metadata"]["inclusion"] == "automatic"
+        for entry in discover()["streams"]
+        for metadata in entry["metadata"]
+        if metadata["breadcrumb"][1:] and metadata["breadcrumb"][1] in KEYS[entry["tap_stream_id"]]
+    )
+
+
+def test_two_full_reads_are_identical_at_any_concurrency(sandbox: Sandbox, whole: Output) -> None:
+    def lines(output: Output) -> list[Any]:
+        return [
+            {name: value for name, value in message.items() if name != "time_extracted"}
+            for message in output.of_type("RECORD")
+        ]
+
+    for concurrency in (1, 3, 16):
+        again = sync(config_for(sandbox, max_concurrency=concurrency))
+        assert lines(again) == lines(whole)
+
+
+def test_more_events_than_a_page(whole: Output) -> None:
+    assert len(whole.rows["audit_events"]) > 100
+
+
+def test_a_later_start_date_gives_a_subset(sandbox: Sandbox, whole: Output) -> None:
+    output = sync(config_for(sandbox, start_date="2018-01-01"))
+    for stream in REPLICATION_KEYS:
+        ids = [row["id"] for row in output.rows[stream]]
+        assert 0 < len(ids) <= len(whole.rows[stream])
+        assert set(ids) <= {row["id"] for row in whole.rows[stream]}
+    assert output.rows["deployment_backups"] == whole.rows["deployment_backups"]
+
+
+def test_a_state_from_the_future_gives_nothing(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    partitions = [
+        {"context": {"deployment_id": each}, **_at("2999-01-01T00:00:00.000Z", "updated_at")}
+        for each in sandbox.account.deployment_ids
+        if each != sandbox.account.leaving
+    ]
+    state = _state(
+        audit_events=_at("2999-01-01T00:00:00.000Z"),
+        deployment_recipes={"partitions": partitions},
+    )
+    output = sync(config_for(sandbox), streams=list(REPLICATION_KEYS), state=state)
+    assert output.rows == {}
+    assert output.state == state
+    assert caplog.text.count("is in the future") == 12
+
+
+def test_an_interrupted_sync_goes_on_with_a_stream_added_and_one_removed(
+    sandbox: Sandbox, whole: Output
+) -> None:
+    messages = whole.messages
+    stop = next(
+        place
+        for place, message in enumerate(messages)
+        if message["type"] == "STATE" and "deployment_addons" in message["value"]["bookmarks"]
+    )
+    output = sync(
+        config_for(sandbox, lookback_seconds=0),
+        streams=["audit_events", "deployment_recipes", "deployment_roles"],
+        state=messages[stop]["value"],
+    )
+    assert len(output.rows["audit_events"]) < 10
+    assert output.rows["deployment_recipes"] == whole.rows["deployment_recipes"]
+    assert output.rows["deployment_roles"] == whole.rows["deployment_roles"]
+
+
+def test_children_come_without_their_parent(sandbox: Sandbox, whole: Output) -> None:
+    output = sync(config_for(sandbox), streams=["deployment_portals"])
+    assert output.rows["deployment_portals"] == whole.rows["deployment_portals"]
+
+
+def test_full_table_streams_write_no_partitions(whole: Output) -> None:
+    for stream, bookmark in whole.bookmarks.items():
+        if stream not in REPLICATION_KEYS:
+            assert bookmark == {}
+    assert set(whole.bookmarks["audit_events"]) == {"replication_key", "replication_key_value"}
+    assert set(whole.bookmarks["deployment_recipes"]) == {"partitions"}
+
+
+def test_the_first_and_the_last_time_there_is(sandbox: Sandbox, whole: Output) -> None:
+    streams = list(REPLICATION_KEYS)
+    ids = sandbox.account.deployment_ids
+    for time, is_first in (("0001-01-01", True), ("9999-12-31T23:59:59.999Z", False)):
+        recipes = [{"context": {"deployment_id": each}, **_at(time, "updated_at")} for each in ids]
+        state = _state(audit_events=_at(time), deployment_recipes={"partitions": recipes})
+        for output in (
+            sync(config_for(sandbox, start_date=time), streams=streams),
+            sync(config_for(sandbox), streams=streams, state=state),
+        ):
+            assert output.status == 0
+            for stream in streams:
+                wanted = whole.rows[stream] if is_first else None
+                assert output.rows.get(stream) == wanted
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"type": "STATE", "value": _state(audit_events=_at(BOOKMARK))},
+        _state(audit_events=_at("2018-05-01T02:00:00+02:00")),
+        _state(audit_events={"replication_key_value": BOOKMARK}),
+        _state(
+            audit_events={
+                **_at(BOOKMARK),
+                "starting_replication_value": "2017-01-01",
+                "progress_markers": {"Note": "x", **_at("2018-05-20T00:00:00Z")},
+            }
+        ),
+    ],
+    ids=["a whole message", "another spelling", "no key", "of an interrupted run of the SDK's"],
+)
+def test_states_that_are_understood(state: dict[str, Any], sandbox: Sandbox) -> None:
+    output = sync(config_for(sandbox, lookback_seconds=0), streams=["audit_events"], state=state)
+    times = [row["created_at"] for row in output.rows["audit_events"]]
+    assert times
+    assert min(times) >= BOOKMARK
+    bookmark = output.bookmarks["audit_events"]
+    assert bookmark == _at(max(times))
+
+
+def test_bookmarks_that_cannot_be_used_are_reported_and_replaced(
+    sandbox: Sandbox, whole: Output, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = _state(
+        audit_events=_at(BOOKMARK, "updated_at"),
+        deployment_recipes=_at("2018-05-30T00:00:00.000Z", "updated_at"),
+    )
+    output = sync(config_for(sandbox), streams=list(REPLICATION_KEYS), state=state)
+    for stream in REPLICATION_KEYS:
+        assert output.rows[stream] == whole.rows[stream]
+        assert output.bookmarks[stream] == whole.bookmarks[stream]
+    assert (
+        "the bookmark of audit_events is ignored: its key is updated_at, not created_at"
+        in caplog.text
+    )
+    assert "the bookmark of deployment_recipes is ignored: each deployment has one" in caplog.text
+
+
+def test_partitions_in_a_foreign_state_fetch_nothing_twice(sandbox: Sandbox, whole: Output) -> None:
+    partitions = [{"context": {"account_id": each}} for each in ("a", "b")]
+    state = _state(audit_events={"partitions": partitions}, teams={"partitions": partitions})
+    output = sync(config_for(sandbox), streams=["audit_events", "teams"], state=state)
+    assert output.rows["audit_events"] == whole.rows["audit_events"]
+    assert output.rows["teams"] == whole.rows["teams"]
+
+
+def test_a_bookmark_never_moves_back(sandbox: Sandbox) -> None:
+    late = _at("2018-06-01T11:59:59.000Z")
+    for state in (late, {"replication_key_value": late["replication_key_value"]}):
+        output = sync(
+            config_for(sandbox, lookback_seconds=10**7),
+            streams=["audit_events"],
+            state=_state(audit_events=dict(state)),
+        )
+        assert output.rows["audit_events"]
+        assert output.bookmarks["audit_events"] == state
+
+
+class _Ahead(Account):
+    """An account whose recipes were changed by a clock that is ahead."""
+
+    def resource(self, deployment_id: str, name: str) -> dict[str, Any]:
+        body = super().resource(deployment_id, name)
+        if name == "recipes":
+            body["_embedded"]["recipes"][0]["updated_at"] = "2999-01-01T00:00:00Z"
+        return body
+
+
+def test_a_bookmark_is_never_later_than_the_start_of_the_run() -> None:
+    with Sandbox(account=_Ahead(Size(deployments=1, events=0, recipes=3))) as sandbox:
+        first = sync(config_for(sandbox), streams=["deployment_recipes"])
+        assert first.tap is not None
+        (partition,) = first.bookmarks["deployment_recipes"]["partitions"]
+        assert partition["replication_key_value"] == first.tap.run.started
+        second = sync(config_for(sandbox), streams=["deployment_recipes"], state=first.state)
+    assert [row["updated_at"] for row in second.rows["deployment_recipes"]] == [
+        "2999-01-01T00:00:00.000Z"
+    ]

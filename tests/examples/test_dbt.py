@@ -1,0 +1,495 @@
+"""The dbt project of ``examples/dbt``, on PostgreSQL and on DuckDB, against the sandbox's account.
+
+What the marts should hold is worked out from the account in ``tests/support/expected_answers.py``,
+not from the rows that were loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from typing_extensions import override
+
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.data import NOW
+from tap_compose.sandbox.quirks import Quirks
+from tests.support.expected import expected_rows
+from tests.support.expected_answers import Answers, Load
+from tests.support.tap_runs import sqlalchemy_url
+from tests.support.target_runs import ENVIRONMENTS, Pipe, documented
+from tools.documents import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from typing_extensions import LiteralString
+
+    from tap_compose.sandbox.data import Body
+    from tests.support.expected import Row
+
+pytestmark = pytest.mark.slow
+
+PROJECT = ROOT / "examples" / "dbt"
+MARTS = (
+    "backup_freshness",
+    "monthly_cost",
+    "access_review",
+    "deployment_timeline",
+    "upgradable_deployments",
+    "open_access",
+)
+
+
+class GrowingAccount(Account):
+    """An account before and after a day in which much changes.
+
+    Args:
+        is_later: Whether the day is over. Two deployments are gone then, one of which could hardly
+            be read before.
+    """
+
+    def __init__(self, *, is_later: bool) -> None:
+        super().__init__(
+            Size(deployments=13, events=700, recipes=6, seed=5, accounts=2, quirks=Quirks.ALL)
+        )
+        self._is_later = is_later
+        self.gone = self.deployment_ids[-2:]
+        if is_later:
+            self.events.add(NOW + timedelta(hours=3))
+            self.deployment_ids = self.deployment_ids[:-2]
+
+    @property
+    @override
+    def leaving(self) -> str | None:
+        return None if self._is_later else super().leaving
+
+    @property
+    @override
+    def ill(self) -> str:
+        return self.deployment_ids[2 if self._is_later else 1]
+
+    @override
+    def summary(self, deployment_id: str) -> Body:
+        summary = super().summary(deployment_id)
+        if self._is_later and deployment_id == self.deployment_ids[0]:
+            summary |= {"name": "renamed", "customer_billing_code": "CC-3000"}
+        return summary
+
+    @override
+    def billables(self) -> list[Body]:
+        billables = super().billables()
+        billables[1] |= {"amount": None}
+        billables[6] |= {"end_at": "2018-06-02T00:00:00Z", "replaces_id": billables[3]["id"]}
+        return billables
+
+    @override
+    def resource(self, deployment_id: str, name: str) -> Body:
+        body = super().resource(deployment_id, name)
+        place = self.deployment_ids.index(deployment_id)
+        items = next(iter(body.get("_embedded", {"": []}).values()))
+        if name == "whitelist" and place == 4:
+            items.clear()
+        elif name == "whitelist" and place == 5 and self._is_later:
+            items[0]["ip"] = "10.0.0.0/8"
+        elif name == "whitelist" and place == 6:
+            items[0]["ip"] = "2001:db8::/32"
+        elif name == "backups" and place == 2:
+            items[:] = [{**each, "status": "failed"} for each in items if each["type"] == "daily"]
+        elif name == "scalings" and place == 5 and self._is_later:
+            body["allocated_units"] += 7
+        elif name == "roles" and place == 5 and self._is_later:
+            items[0]["users"] = self.people[2:4]
+        return body
+
+
+LOADS = [
+    Load(GrowingAccount(is_later=False), NOW.replace(tzinfo=None)),
+    Load(GrowingAccount(is_later=True), NOW.replace(tzinfo=None) + timedelta(days=1)),
+]
+
+
+@dataclass
+class Project:
+    """The dbt project in front of what a target has loaded.
+
+    Attributes:
+        folder: Where everything is kept that is written.
+        pipe: The tap into a target.
+        environment: What dbt needs to know of the place of the tables.
+        query: Returns the rows of a query on the answers.
+    """
+
+    folder: Path
+    pipe: Pipe
+    environment: dict[str, str]
+    query: Callable[[str], list[Row]]
+    salt: str = ""
+    results: list[Row] = field(default_factory=list)
+
+    def dbt(self, *arguments: str, status: int = 0) -> str:
+        process = subprocess.run(
+            [
+                ENVIRONMENTS / "dbt" / "bin" / "dbt",
+                *arguments,
+                f"--profiles-dir={PROJECT}",
+                f"--project-dir={PROJECT}",
+                f"--target-path={self.folder / 'target'}",
+                f"--log-path={self.folder / 'logs'}",
+            ],
+            cwd=self.folder,
+            env={**os.environ, **self.environment, "COMPOSE_HASH_SALT": self.salt},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        assert process.returncode == status, process.stdout + process.stderr
+        if status == 0:
+            results = json.loads((self.folder / "target" / "run_results.json").read_text())
+            self.results = results["results"]
+        return process.stdout
+
+    def build(self, load: Load) -> str:
+        self.pipe.load(load.account)
+        return self.dbt("build", "--vars", json.dumps({"now": f"{load.now}"}))
+
+    def mart(self, name: str) -> list[Row]:
+        return self.query(f"SELECT * FROM answers.{name}")  # noqa: S608
+
+    def marts(self) -> dict[str, list[Row]]:
+        return {name: self.mart(name) for name in MARTS}
+
+
+def on_duckdb(folder: Path) -> Project:
+    path = folder / "compose.duckdb"
+
+    def query(sql: str) -> list[Row]:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            found = connection.sql(sql)
+            return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+
+    config = {"destination_path": "out", "do_timestamp_file": True}
+    environment = {"COMPOSE_FILES": str(folder / "out"), "COMPOSE_ANSWERS": str(path)}
+    return Project(folder, Pipe("target-jsonl", config, folder), environment, query)
+
+
+def on_postgres(folder: Path, database: str) -> Project:
+    def query(sql: str) -> list[Row]:
+        statement: LiteralString = sql
+        with psycopg.connect(database, row_factory=dict_row) as connection:
+            return connection.execute(statement).fetchall()
+
+    config = {**documented("target-postgres"), "sqlalchemy_url": sqlalchemy_url(database)}
+    settings = {"emit_activate_version_messages": True}
+    parts = psycopg.conninfo.conninfo_to_dict(database)
+    environment = {
+        "DBT_TARGET": "postgres",
+        "TARGET_POSTGRES_HOST": str(parts["host"]),
+        "TARGET_POSTGRES_USER": str(parts["user"]),
+        "TARGET_POSTGRES_DATABASE": str(parts["dbname"]),
+    }
+    return Project(folder, Pipe("target-postgres", config, folder, settings), environment, query)
+
+
+ADAPTERS = ("duckdb", "postgres")
+
+
+@pytest.fixture(scope="module", params=ADAPTERS)
+def started(
+    request: pytest.FixtureRequest,
+    new_database: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Project, dict[str, list[Row]]]:
+    """The project after the first load and build, and its marts."""
+    project = _project(request.param, new_database, tmp_path_factory.mktemp(request.param))
+    project.build(LOADS[0])
+    return project, project.marts()
+
+
+@pytest.fixture(scope="module")
+def project(started: tuple[Project, dict[str, list[Row]]]) -> Project:
+    """The project after the second load and build."""
+    project, _ = started
+    project.build(LOADS[1])
+    return project
+
+
+def _project(adapter: str, new_database: Callable[[], str], folder: Path) -> Project:
+    return on_duckdb(folder) if adapter == "duckdb" else on_postgres(folder, new_database())
+
+
+def _comparable(rows: list[Row]) -> list[str]:
+    """Rows in one order and in words; a number is the same with more zeros behind its point."""
+    return sorted(
+        repr({name: _plain(value) for name, value in sorted(row.items())}) for row in rows
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value:.2f}"
+    return value
+
+
+def _assert_same(found: dict[str, list[Row]], expected: dict[str, list[Row]]) -> None:
+    for name in MARTS:
+        found_rows, expected_rows = found[name], expected[name]
+        if name == "deployment_timeline":  # dbt makes the ids of alerts up
+            found_rows = [
+                {**row, "source_id": None} if row["what"] == "alert" else row for row in found_rows
+            ]
+        assert _comparable(found_rows) == _comparable(expected_rows), name
+
+
+def test_the_marts_tell_what_the_account_tells(
+    started: tuple[Project, dict[str, list[Row]]],
+) -> None:
+    _, marts = started
+    expected = Answers(LOADS[0]).all()
+    assert all(expected.values())
+    _assert_same(marts, expected)
+
+
+def test_the_marts_tell_what_has_changed(project: Project) -> None:
+    expected = Answers(*LOADS).all()
+    assert all(expected.values())
+    for name, rows in Answers(LOADS[0]).all().items():
+        assert _comparable(rows) != _comparable(expected[name])
+    _assert_same(project.marts(), expected)
+
+
+def test_every_test_of_the_project_passes(project: Project) -> None:
+    """What is left of deployments that are gone is the only thing to warn of."""
+    kinds = {each["unique_id"].split(".")[0] for each in project.results}
+    assert kinds == {"model", "operation", "snapshot", "test", "unit_test"}
+    warned = [each["unique_id"] for each in project.results if each["status"] == "warn"]
+    assert [each.split(".")[2].split("__ref_")[0] for each in warned] == [
+        "relationships_stg_compose__deployment_recipes_deployment_id__deployment_id"
+    ]
+    assert all(each["status"] in {"success", "pass", "warn"} for each in project.results)
+
+
+def test_what_was_loaded_just_now_is_fresh(project: Project) -> None:
+    text = project.dbt("source", "freshness")
+    assert text.count("PASS freshness of compose.") == 2
+
+
+# History.
+
+
+def _state(rows: dict[str, list[Row]]) -> dict[str, dict[tuple[str, ...], tuple[Any, ...]]]:
+    """What the snapshots see of one load: the values of each key."""
+    return {
+        "deployments_history": {
+            (row["id"],): (row["name"], row["customer_billing_code"] or None)
+            for row in rows["deployments"]
+        },
+        "scalings_history": {
+            (row["deployment_id"],): (int(row["allocated_units"]),)
+            for row in rows["deployment_scalings"]
+        },
+        "roles_history": {
+            (row["deployment_id"], row["name"], user["id"]): (user["name"],)
+            for row in rows["deployment_roles"]
+            for user in row["users"]
+        },
+        "team_roles_history": {
+            (row["deployment_id"], row["name"], team["id"]): (team["name"],)
+            for row in rows["deployment_team_roles"]
+            for team in row["teams"]
+        },
+        "whitelist_history": {
+            (row["deployment_id"], row["id"]): (row["ip"],) for row in rows["deployment_whitelist"]
+        },
+        "health_history": {
+            (row["deployment_id"],): (row["summary"], int(row["alert_count"]))
+            for row in rows["deployment_health"]
+        },
+    }
+
+
+HISTORIES = {
+    "deployments_history": "deployment_id, deployment_name, billing_code",
+    "scalings_history": "deployment_id, allocated_units",
+    "roles_history": "deployment_id, role_name, user_id, user_name",
+    "team_roles_history": "deployment_id, role_name, team_id, team_name",
+    "whitelist_history": "deployment_id, whitelist_id, ip",
+    "health_history": "deployment_id, summary, alert_count",
+}
+
+
+@pytest.mark.parametrize("table", HISTORIES)
+def test_the_history_shows_the_change(project: Project, table: str) -> None:
+    before, after = (_state(expected_rows(load.account))[table] for load in LOADS)
+    then, now = (load.now for load in LOADS)
+    expected = [(*key, *after[key], now, None) for key in after if after[key] != before.get(key)]
+    for key, values in before.items():
+        expected.append((*key, *values, then, None if after.get(key) == values else now))
+    found = project.query(
+        f"SELECT {HISTORIES[table]}, dbt_valid_from, dbt_valid_to FROM answers_history.{table}"  # noqa: S608
+    )
+    assert sorted(map(repr, expected)) == sorted(repr(tuple(row.values())) for row in found)
+    if table != "team_roles_history":
+        assert {row[-1] for row in expected} == {None, now}
+        assert any(row[-2] == now for row in expected)
+
+
+# Privacy.
+
+
+def _all_values(project: Project) -> set[str]:
+    """Every value of every table that dbt has made, as text."""
+    tables = project.query(
+        "SELECT table_schema, table_name FROM information_schema.tables "
+        "WHERE table_schema LIKE 'answers%'"
+    )
+    assert len(tables) > 40
+    return {
+        str(value)
+        for table in tables
+        for row in project.query(f"SELECT * FROM {table['table_schema']}.{table['table_name']}")  # noqa: S608
+        for value in row.values()
+    }
+
+
+def personal_values(account: Account) -> set[str]:
+    rows = expected_rows(account)
+    found = {
+        row[name]
+        for row in rows["audit_events"]
+        for name in ("user_id", "email", "ip", "user_agent")
+    }
+    found |= {
+        row[name] for row in rows["deployment_recipes"] for name in ("source_user", "source_ip")
+    }
+    found |= {row[name] for row in rows["account_users"] for name in ("id", "name")}
+    found |= {row["name"] for row in rows["deployment_portal_users"]}
+    return found - {None}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_salt_hashes_all_that_is_personal(
+    adapter: str, new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    load = LOADS[0]
+    project = _project(adapter, new_database, tmp_path)
+    project.salt = "it's a salt"
+
+    def hashed(value: str | None) -> str | None:
+        return value and hashlib.sha256(f"{project.salt}{value}".encode()).hexdigest()
+
+    project.build(load)
+    text = "\n".join(_all_values(project))
+    personal = personal_values(load.account)
+    assert len(personal) > 100
+    assert {value for value in personal if value in text.split("\n")} == set()
+    assert not any(name in text for name in ("Ada Byron", "@northwind.example", "198.51.100."))
+
+    expected = Answers(load).all()
+    for name, columns in {
+        "access_review": ("user_id", "user_name", "email"),
+        "deployment_timeline": ("user_id",),
+    }.items():
+        for row in expected[name]:
+            row.update({each: hashed(row[each]) for each in columns})
+    _assert_same(project.marts(), expected)
+
+
+# JSONL files.
+
+
+def test_of_several_loads_the_latest_rows_count(tmp_path: Path) -> None:
+    project = on_duckdb(tmp_path)
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def write(name: str, *rows: Row) -> None:
+        with (folder / name).open("a") as file:
+            file.writelines(f"{json.dumps(row)}\n" for row in rows)
+
+    def rows(table: str, *columns: str) -> list[tuple[Any, ...]]:
+        sql = f"SELECT {', '.join(columns)} FROM answers_staging.stg_compose__{table}"  # noqa: S608
+        found = project.query(sql)
+        return sorted(tuple(row.values()) for row in found)
+
+    tables = ("deployments", "audit_events", "deployment_recipes", "deployment_alerts")
+    select = ("run", "--select", *(f"stg_compose__{table}" for table in tables))
+
+    # Without times in their names: lines further down are later, and what is gone stays.
+    write("deployments.jsonl", {"id": "d1", "name": "old"}, {"id": "d2", "name": "gone"})
+    write("deployments.jsonl", {"id": "d1", "name": "new"})
+    write("deployment_alerts.jsonl", {"id": "a1"})
+    write("deployment_recipes.jsonl", {"id": "r1", "status": "running"})
+    project.dbt(*select)
+    assert rows("deployments", "deployment_id", "deployment_name") == [
+        ("d1", "new"),
+        ("d2", "gone"),
+    ]
+    assert rows("deployment_alerts", "alert_id") == [("a1",)]
+    assert rows("audit_events", "event_id") == []
+
+    # With times: of a full table the latest load counts, even if it has no rows of it.
+    write("deployments-20180601T120000.jsonl", {"id": "d1", "name": "newer"}, {"id": "d3"})
+    write("deployment_recipes-20180601T120000.jsonl", {"id": "r1", "status": "complete"})
+    write("audit_events-20180601T120000.jsonl", {"id": "e1"})
+    write("audit_events-20180601T121500.jsonl", {"id": "e2"})  # a load of the audit log alone
+    project.dbt(*select)
+    assert rows("deployments", "deployment_id", "deployment_name") == [
+        ("d1", "newer"),
+        ("d3", None),
+    ]
+    assert rows("deployment_alerts", "alert_id") == []
+    assert rows("deployment_recipes", "recipe_id", "status") == [("r1", "complete")]
+    assert rows("audit_events", "event_id") == [("e1",), ("e2",)]
+
+
+def test_a_folder_without_files_is_an_error(tmp_path: Path) -> None:
+    text = on_duckdb(tmp_path).dbt("run", status=2)
+    assert (
+        f"no JSONL files of tap-compose in {tmp_path / 'out'}: load first, or set COMPOSE_FILES"
+        in text
+    )
+
+
+# The page.
+
+
+def with_samples(page: str, query: Callable[[str], list[Row]]) -> str:
+    """A page with the result behind each of its queries."""
+
+    def answered(block: re.Match[str]) -> str:
+        rows = query(block[1])
+        head = list(rows[0])
+        lines = [
+            head,
+            ["---"] * len(head),
+            *([_cell(each) for each in row.values()] for row in rows),
+        ]
+        table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return f"```sql\n{block[1]}```\n\n{table}"
+
+    return re.sub(r"```sql\n(.*?)```\n(?:\n(?:\|[^\n]*\n)+)?", answered, page, flags=re.DOTALL)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def test_the_samples_of_the_page_are_from_the_sandbox(tmp_path: Path) -> None:
+    project = on_duckdb(tmp_path)
+    project.build(Load(Account(), NOW.replace(tzinfo=None)))
+    page = (ROOT / "docs" / "answers.md").read_text()
+    assert with_samples(page, project.query) == page

@@ -1,0 +1,248 @@
+"""examples/load.sh: state, exit status and the end of the screen, whatever the target does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.data import NOW
+from tap_compose.sandbox.server import Sandbox
+from tests.support.tap_runs import catalog_of, config_for
+from tools.documents import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+pytestmark = pytest.mark.slow
+
+TARGET = f"""#!{sys.executable}
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["type"] == "STATE":
+        print(json.dumps(message["value"]), flush=True)
+"""
+FULL = "#!/bin/sh\necho the disk is full >&2\nexit 3\n"
+TALKATIVE = "#!/bin/sh\ncat > /dev/null\nseq -f 'INSERT %g' 12 >&2\n"
+ONE_STATE = "#!/bin/sh\necho '{\"bookmarks\": {}}'\nprintf '{\"bookm'\ncat > /dev/null\nexit 3\n"
+
+
+@dataclass(frozen=True)
+class Load:
+    """A folder to load from, and a sandbox for its account."""
+
+    folder: Path
+    sandbox: Sandbox
+
+    def run(self, script: str = TARGET, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Load, and wait until it ends."""
+        with self.started(script, **options) as process:
+            stdout, stderr = process.communicate(timeout=100)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def started(
+        self,
+        script: str = TARGET,
+        *,
+        name: str = "target",
+        before: Sequence[str] = (),
+        folder: str | None = None,
+        **settings: Any,
+    ) -> subprocess.Popen[str]:
+        """Start to load with this script for a target of this name, in a process group."""
+        (self.folder / "config.json").write_text(json.dumps(config_for(self.sandbox, **settings)))
+        target = self.folder / name
+        target.write_text(script)
+        target.chmod(0o755)
+        return subprocess.Popen(
+            [*before, ROOT / "examples" / "load.sh", folder or self.folder, target],
+            cwd="/",
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.json"
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    (tmp_path / "target.json").write_text("{}")
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog_of("audit_events")))
+    with Sandbox(account=Account(Size(deployments=2, events=300, recipes=2))) as sandbox:
+        yield Load(tmp_path, sandbox)
+
+
+def test_a_run_resumes_where_the_last_one_stopped(load: Load) -> None:
+    first = load.run()
+    assert (first.returncode, first.stdout) == (0, "")
+    assert "300 rows" in first.stderr
+    assert load.state.stat().st_mode & 0o777 == 0o600
+    before = load.state.read_text()
+    load.sandbox.account.events.add(NOW + timedelta(hours=1))
+    load.sandbox.log.clear()
+    second = load.run()
+    assert second.returncode == 0
+    assert {path.split("?")[0] for path in load.sandbox.log.paths} == {"/audit_events"}
+    assert len(load.sandbox.log.paths) == 2  # the second tells a short page from the last one
+    assert load.state.read_text() != before
+
+
+def test_a_failed_run_keeps_the_state(load: Load) -> None:
+    assert load.run().returncode == 0
+    before = load.state.read_text()
+    refused = load.run(api_token="another-token")
+    assert refused.returncode == 1
+    assert load.state.read_text() == before
+    full = load.run(FULL)
+    assert full.returncode in {1, 3}  # the tap may be through before it notices
+    assert "the disk is full" in full.stderr
+    assert load.state.read_text() == before
+
+
+def test_a_target_that_fails_half_way_keeps_its_last_complete_state(load: Load) -> None:
+    assert load.run(ONE_STATE).returncode == 3
+    assert load.state.read_text() == '{"bookmarks": {}}\n'
+    assert load.run().returncode == 0
+
+
+def test_the_verdict_is_the_last_line_and_the_log_of_the_target_is_in_a_file(load: Load) -> None:
+    result = load.run(TALKATIVE)
+    assert result.returncode == 0
+    assert "done: 300 rows from 1 stream" in result.stderr.splitlines()[-1]
+    assert "INSERT" not in result.stderr
+    log = load.folder / "target.log"
+    assert log.read_text() == "".join(f"INSERT {number}\n" for number in range(1, 13))
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_end_of_the_log_of_a_target_that_failed_is_shown(load: Load) -> None:
+    result = load.run(f"{TALKATIVE}exit 3\n")
+    assert result.returncode == 3
+    assert "INSERT 2\n" not in result.stderr
+    assert result.stderr.splitlines()[-11:] == [
+        *(f"INSERT {number}" for number in range(3, 13)),
+        f"target failed with status 3: see above, and {load.folder}/target.log",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [("http://127.0.0.1:9/2016-07", "target"), (None, "target"), ("sandbox", "target-other")],
+)
+def test_the_state_of_another_api_or_target_is_refused(
+    load: Load, url: str | None, name: str
+) -> None:
+    here = load.sandbox.url
+    assert load.run().returncode == 0
+    before = load.state.read_text()
+    load.sandbox.log.clear()
+    other = here if url == "sandbox" else url
+    again = load.run(name=name, api_url=other)
+    assert again.returncode == 2
+    assert again.stderr == (
+        f"nothing loaded from {other or 'the default api_url'} into {name}: "
+        f"{load.state} is of a load from {here} into target; "
+        "use another folder, or delete state.json to read everything again\n"
+    )
+    assert load.state.read_text() == before
+    assert load.sandbox.log.paths == []
+    assert load.run().returncode == 0  # what is noted is still the state's
+
+    load.state.unlink()
+    assert "300 rows" in load.run(name="target-other").stderr
+
+
+def test_a_target_that_does_not_exist(load: Load) -> None:
+    result = load.run("#!/no/such/program\n")
+    assert result.returncode not in {0, 75}
+    assert not load.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("to", "how", "status"),
+    [(-1, signal.SIGINT, 130), (1, signal.SIGTERM, 143), (-1, signal.SIGTERM, 143)],
+    ids=["Ctrl-C", "the script alone", "all"],
+)
+def test_a_signal_ends_the_tap_and_keeps_what_it_has_read(
+    to: int, how: signal.Signals, status: int, load: Load
+) -> None:
+    store = load.folder / "stored"
+    target = f"{TARGET}    else:\n        print(line, end='', file=open({str(store)!r}, 'a'))\n"
+    account = Account(Size(deployments=2, events=9000, recipes=2))
+    with Sandbox(account=account, latency=0.3) as slow:
+        slow_load = Load(load.folder, slow)
+        with slow_load.started(target, api_url=slow.url) as process:
+            while not store.exists() or '"RECORD"' not in store.read_text():
+                assert process.poll() is None
+                time.sleep(0.1)
+            os.kill(to * process.pid, how)  # a negative one is the group
+            stdout, stderr = process.communicate(timeout=100)
+        assert (process.returncode, stdout) == (status, ""), stderr
+        last = stderr.splitlines()[-1]
+        assert f"stopped early: received {how.name}; " in last
+        assert (load.folder / "target.log").read_text() == ""
+        assert "audit_events" in load.state.read_text()
+        assert not (load.folder / "load.pipe").exists()
+        before = _events(store)
+        assert 0 < len(before) < len(account.events)
+
+        slow.log.clear()
+        assert slow_load.run(target).returncode == 0
+        assert {*_events(store)} == {
+            account.events.id_at(each) for each in range(len(account.events))
+        }
+
+
+def _events(store: Path) -> list[str]:
+    messages = [json.loads(line) for line in store.read_text().splitlines()]
+    return [each["record"]["id"] for each in messages if each["type"] == "RECORD"]
+
+
+@pytest.mark.parametrize("name", ["config", "target"])
+def test_settings_that_are_missing(name: str, load: Load) -> None:
+    missing = load.folder / f"{name}.json"
+    result = load.run(before=("bash", "-c", f'rm {missing}; exec "$@"', "bash"))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"nothing loaded: {missing} cannot be read; put the settings of the {name} there\n"
+    )
+    assert not (load.folder / "load.txt").exists()
+
+
+def test_a_second_run_at_the_same_time_does_nothing(load: Load) -> None:
+    result = load.run(before=("flock", str(load.folder / "load.lock")))
+    assert result.returncode == 75
+    assert result.stderr.startswith("nothing loaded: another run holds ")
+    assert load.sandbox.log.paths == []
+
+
+def test_the_folder_is_the_one_named_and_home_may_be_unset(load: Load) -> None:
+    other = load.folder / "other" / load.folder.name
+    other.mkdir(parents=True)
+    environment = ("env", "-u", "HOME", "-C", str(load.folder.parent), f"CDPATH={other.parent}")
+    result = load.run(before=environment, folder=load.folder.name)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert load.state.exists()
+
+
+def test_wrong_arguments() -> None:
+    script = ROOT / "examples" / "load.sh"
+    result = subprocess.run([script, "."], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == f"usage: {script} FOLDER TARGET\n"

@@ -1,0 +1,284 @@
+"""README, CHANGELOG, meltano.yml and the example catalog tell the same story as the code."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import metadata, version
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from tap_compose.report import Outcome
+from tap_compose.sandbox.cli import serve
+from tap_compose.settings import SETTINGS_SCHEMA
+from tap_compose.streams import STREAMS
+from tap_compose.tap import TapCompose
+from tests.support.pages import blocks
+from tests.support.tap_runs import command
+from tools import documents, pictures
+
+ROOT = documents.ROOT
+TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
+
+# What the Hub's own schema asks of an extractor, as far as this one says anything.
+HUB_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name", "namespace", "variant", "quality", "label", "pip_url"],
+    "properties": {
+        **{
+            name: {"type": "string"}
+            for name in (
+                *("name", "namespace", "variant", "label", "description", "definition"),
+                *("domain_url", "repo", "logo_url", "pip_url", "executable"),
+                *("next_steps", "usage"),
+            )
+        },
+        "keywords": {"type": "array", "items": {"type": "string"}},
+        "log_parser": {"const": "singer-sdk"},
+        "maintenance_status": {"enum": ["active", "beta", "development", "inactive", "unknown"]},
+        "quality": {"enum": ["gold", "silver", "bronze", "unknown"]},
+        "capabilities": {
+            "type": "array",
+            "items": {
+                "enum": [
+                    *("properties", "catalog", "discover", "state", "about", "stream-maps"),
+                    *("schema-flattening", "activate-version", "batch", "test", "log-based"),
+                    "structured-logging",
+                ]
+            },
+        },
+        "settings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["name", "label", "kind", "description"],
+                "properties": {
+                    **{name: {"type": "string"} for name in ("name", "label", "description")},
+                    "kind": {
+                        "enum": [
+                            *("oauth", "hidden", "password", "date_iso8601", "file", "email"),
+                            *("integer", "options", "object", "array", "boolean", "string"),
+                            "decimal",
+                        ]
+                    },
+                    "sensitive": {"type": "boolean"},
+                    "value": {},
+                },
+            },
+        },
+        "settings_group_validation": {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "string"}},
+        },
+        "supported_python_versions": {
+            "type": "array",
+            "items": {"type": "string", "pattern": r"^3\.\d+$"},
+        },
+    },
+}
+
+
+def test_meltano_yml_installs_the_loaders_that_are_tested() -> None:
+    project = yaml.safe_load((ROOT / "meltano.yml").read_text())
+    for loader in project["plugins"]["loaders"]:
+        assert loader["pip_url"] == (ROOT / f"locks/{loader['name']}.in").read_text().strip()
+
+
+def test_meltano_yml_has_every_setting() -> None:
+    project = yaml.safe_load((ROOT / "meltano.yml").read_text())
+    tap, audit = project["plugins"]["extractors"]
+    settings = {each["name"]: each for each in tap["settings"]}
+    about = json.loads(command("--about", "--format=json").stdout)["settings"]["properties"]
+    assert settings.keys() == about.keys() - {"faker_config"}
+    assert settings["api_token"]["sensitive"] is True
+    assert all(each["description"] and each["label"] for each in settings.values())
+    assert tap["capabilities"] == [each.value for each in TapCompose.capabilities]
+    assert audit["inherit_from"] == tap["name"]
+    jobs = {each["name"]: each["tasks"][0].split() for each in project["jobs"]}
+    assert {each["job"] for each in project["schedules"]} == jobs.keys()
+    loaders = {each["name"] for each in project["plugins"]["loaders"]}
+    assert {name for names in jobs.values() for name in names} <= {
+        tap["name"],
+        audit["name"],
+        *loaders,
+    }
+
+
+def test_the_definition_for_meltanohub_has_its_form() -> None:
+    definition = yaml.safe_load((ROOT / "docs" / "meltanohub" / "tap-compose.yml").read_text())
+    jsonschema.validate(definition, HUB_SCHEMA)
+    assert list(definition) == sorted(definition)
+    about = json.loads(command("--about", "--format=json").stdout)
+    assert definition["supported_python_versions"] == about["supported_python_versions"]
+    assert sorted(definition["capabilities"]) == sorted(about["capabilities"])
+    names = [each["name"] for each in definition["settings"]]
+    assert names == sorted(about["settings"]["properties"].keys() - {"faker_config"})
+    assert definition["settings_group_validation"] == [["api_token"]]
+
+
+def test_files_hold_what_they_take_from_the_code() -> None:
+    files = documents.files()
+    # The two versions of singer-sdk print the members of a catalog entry in different orders.
+    catalog = json.loads(files.pop("catalog.example.json"))
+    assert json.loads((ROOT / "catalog.example.json").read_text()) == catalog, "run make docs"
+    stale = [name for name, text in files.items() if (ROOT / name).read_text() != text]
+    assert stale == [], "run make docs"
+
+
+def test_a_block_that_is_missing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="there must be one block settings"):
+        documents.filled("# begin settings\n# end other\n", {"settings": ""})
+
+
+def test_the_page_of_streams_describes_every_column() -> None:
+    page = (ROOT / "docs" / "streams.md").read_text()
+    assert re.findall("^### (.*)", page, re.MULTILINE) == [vars(each)["name"] for each in STREAMS]
+    rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `")]
+    assert all(what.strip() for _, _, what in rows)
+
+
+def test_the_picture_of_a_run_is_drawn_from_the_code() -> None:
+    picture = (ROOT / "docs" / "progress.svg").read_text()
+    assert "deployment_recipes: 360 of 1,000 deployments" in pictures.text_of(picture)
+
+
+def test_no_line_of_the_picture_is_cut_off() -> None:
+    picture = (ROOT / "docs" / "progress.svg").read_text()
+    drawn = re.findall(r'<text class="tap-compose-r\d+" [^>]*y="([\d.]+)"[^>]*>\S', picture)[-1]
+    visible = re.findall(r'clip-terminal">\s*<rect [^>]*height="([\d.]+)"', picture)[0]
+    assert float(drawn) + 5 < float(visible)  # what reaches below the base line of the text
+
+
+def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
+
+
+def test_make_with_a_python_that_does_not_exist() -> None:
+    process = _make("PYTHON=nosuch", "demo")
+    assert (process.returncode, process.stdout) == (2, "")
+    assert re.fullmatch(
+        r"Makefile:\d+: \*\*\* tap-compose needs Python 3.10 or newer, and nosuch is not: "
+        r"name one with make PYTHON=python3.12\.  Stop\.\n",
+        process.stderr,
+    )
+
+
+def test_make_alone_lists_every_target() -> None:
+    lines = [line.split(maxsplit=2) for line in _make("PYTHON=nosuch").stdout.splitlines()]
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
+    assert [(make, name) for make, name, _ in lines] == [("make", name) for name in targets]
+    assert re.findall(r"^\.PHONY: (.*)", makefile, re.MULTILINE) == [" ".join(targets)]
+
+
+def test_readme_shows_what_compose_sandbox_serve_prints() -> None:
+    commands = dict(each for block in blocks("README.md") for each in block.commands)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tap_compose.sandbox", "serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        printed = process.stdout.readline() + process.stdout.readline()
+        process.terminate()
+    (port,) = [each.default for each in serve.params if each.name == "port"]
+    assert re.sub(r":\d+/", f":{port}/", printed) == commands["compose-sandbox serve"]
+
+
+def test_pages_name_targets_of_make_that_exist() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"`make ([a-z-]+)", page.read_text())}
+    assert {"test", "test-all"} <= named <= set(targets)
+
+
+def test_changelog_and_about_name_the_version() -> None:
+    assert f"## {version('tap-compose')}" in (ROOT / "CHANGELOG.md").read_text()
+    about = json.loads(command("--about", "--format=json").stdout)
+    assert about["settings"]["properties"].keys() >= SETTINGS_SCHEMA["properties"].keys()
+    assert metadata("tap-compose")["License-Expression"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()[:400]
+
+
+def test_no_lock_names_an_index_and_every_version_has_a_hash() -> None:
+    for path in (ROOT / "locks").glob("*.txt"):
+        text = path.read_text()
+        assert "://" not in text
+        for requirement in re.split(r"(?<!\\)\n", text.strip()):
+            assert re.match(r"[a-z0-9][a-z0-9._\[\],-]*==\S+", requirement, re.IGNORECASE)
+            assert "--hash=sha256:" in requirement
+
+
+def test_no_tracked_file_names_a_package_index() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    hosts = re.compile(b"py" + rb"pi\.org|python" + rb"hosted\.org|--(extra-)?index-" + b"url")
+    for name in tracked:
+        path = ROOT / name
+        if path.exists():
+            assert not hosts.search(path.read_bytes()), name
+    assert tracked or not Path(ROOT / ".git").exists()
+
+
+def test_nothing_says_that_the_tap_is_on_pypi() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    files = [*pages, *(ROOT / "docs").rglob("*.yml"), *(ROOT / "examples").rglob("*.md")]
+    texts = [_messages(), *(path.read_text() for path in files)]
+    install = r"(?:\bpip|\bpipx|\btool) install (?:-\S+ )*['\"]?tap-compose|\bpip_url: tap-compose"
+    assert re.findall(install, "\n".join(texts)) == []
+
+
+def _messages() -> str:
+    """Every text in the tap's code, a line each; what is filled in is ``…``."""
+    texts = []
+    for path in sorted((ROOT / "tap_compose").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    part.value if isinstance(part, ast.Constant) else "…" for part in node.values
+                ]
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(re.sub(r"%[sd.\d]*[sdf]", "…", node.value))
+    return "\n".join(texts)
+
+
+def test_troubleshooting_knows_the_messages_of_the_tap() -> None:
+    headings = re.findall(r"^### `(.*)`$", TROUBLESHOOTING, re.MULTILINE)
+    messages = _messages()
+    kinds = {f"{kind.value}: …" for kind in Outcome}
+    assert kinds <= set(headings)
+    parts = {part.strip(" ;:,") for each in set(headings) - kinds for part in each.split("…")}
+    assert len(parts) > 30
+    assert [each for each in parts if each not in messages] == []
+
+
+def test_continuous_integration_runs_what_the_makefile_has() -> None:
+    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    matrix = flow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    classifiers = metadata("tap-compose").get_all("Classifier") or []
+    versions = [each.rpartition(" ")[2] for each in classifiers if "Python :: 3." in each]
+    assert matrix == versions == ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
+    steps = [step for job in flow["jobs"].values() for step in job["steps"] if "run" in step]
+    targets = {each for step in steps for each in step["run"].split()} - {"make", "PYTHON=python"}
+    assert targets == {"demo", "test", "test-all", "build", "audit"}
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    tests = (ROOT / "Makefile").read_text()
+    for hook in hooks:
+        assert hook["entry"].replace(".venv/bin/", "$(BIN)/").removesuffix(" --fix") in tests
+    for system in ("linux", "darwin", "win32"):
+        assert re.search(rf"^\tfor each in .*\b{system}\b.*/mypy --platform", tests, re.MULTILINE)

@@ -1,0 +1,159 @@
+"""What links, comments and docs/architecture.md point to exists."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tools.documents import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
+SOURCES = [
+    ROOT / "pyproject.toml",
+    *(
+        path
+        for folder in ("tap_compose", "tests", "tools", "benchmarks")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path.name != "test_links.py"
+    ),
+]
+
+
+def _without_blocks(text: str) -> str:
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _headings(page: Path) -> list[str]:
+    return re.findall(r"^#+ (.*)$", _without_blocks(page.read_text()), re.MULTILINE)
+
+
+def _anchors(headings: list[str]) -> list[str]:
+    """The anchors that GitHub gives headings: the second of the same name ends with ``-1``."""
+    seen: Counter[str] = Counter()
+    anchors = []
+    for heading in headings:
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        anchor = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+        anchors.append(f"{anchor}-{seen[anchor]}" if seen[anchor] else anchor)
+        seen[anchor] += 1
+    return anchors
+
+
+def _links(text: str) -> list[str]:
+    """The links of a page, those in code left out."""
+    prose = re.sub(r"`[^`]*`", "", _without_blocks(text))
+    forms = (r"\]\(([^)\s]+)[^)]*\)", r"^ *\[[^\]]+\]: +(\S+)", r"""\b(?:href|src)=["']([^"']+)""")
+    return [link for form in forms for link in re.findall(form, prose, re.MULTILINE)]
+
+
+def _problem(page: Path, link: str) -> str | None:
+    """Return what is wrong with a link, or None."""
+    scheme, _, rest = link.partition(":")
+    if scheme in {"http", "https", "mailto"}:
+        is_local = re.match(r"//(localhost|127\.|0\.|\[|[^/.]+(?:[:/]|$))", rest)
+        return "leads to this machine" if is_local else None
+    name, _, anchor = link.partition("#")
+    path = (page.parent / name).resolve() if name else page
+    if rest or name.startswith(("/", "~", "\\")) or not path.is_relative_to(ROOT.resolve()):
+        return "leads out of the repository"
+    if not path.exists():
+        return "there is no such file"
+    if anchor and anchor not in _anchors(_headings(path)):
+        return "there is no such heading"
+    return None
+
+
+def _citations(text: str) -> list[tuple[str, str]]:
+    """Pages that a text cites by ``docs/PAGE.md, Heading``, each with the text behind the comma."""
+    joined = re.sub(r"\s*\n[\s#]*", " ", text)
+    return re.findall(r"(?=\b(docs/[\w-]+\.md), ([A-Z][^\n]{0,100}))", joined)
+
+
+def _is_heading(page: str, cited: str) -> bool:
+    path = ROOT / page
+    return path.exists() and any(
+        re.match(rf"{re.escape(heading)}(?!\w| \w)", cited) for heading in _headings(path)
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    links = {link: _problem(page, link) for link in _links(page.read_text())}
+    assert {link: problem for link, problem in links.items() if problem} == {}
+
+
+def test_every_form_of_a_link_is_found() -> None:
+    text = """[a](one.md#x) ![b](two.svg "title") <img src="three.svg"> `[c](code.md)`
+[d]: four.md
+```text
+[e](block.md)
+```
+"""
+    assert sorted(_links(text)) == ["four.md", "one.md#x", "three.svg", "two.svg"]
+
+
+@pytest.mark.parametrize(
+    ("link", "problem"),
+    [
+        ("docs/streams.md", None),
+        ("docs/streams.md#what-may-change", None),
+        ("#tap-compose", None),
+        ("https://www.singer.io", None),
+        ("mailto:someone@example.com", None),
+        ("docs/no-such-page.md", "there is no such file"),
+        ("docs/streams.md#no-such-heading", "there is no such heading"),
+        ("/etc/hosts", "leads out of the repository"),
+        ("~/tap-compose/README.md", "leads out of the repository"),
+        ("../README.md", "leads out of the repository"),
+        ("file:///etc/hosts", "leads out of the repository"),
+        ("http://localhost:8080", "leads to this machine"),
+        ("http://127.0.0.1/", "leads to this machine"),
+        ("http://builder/job", "leads to this machine"),
+    ],
+)
+def test_what_is_wrong_with_a_link(link: str, problem: str | None) -> None:
+    assert _problem(ROOT / "README.md", link) == problem
+
+
+def test_anchors_are_those_of_github() -> None:
+    headings = ["`failed: …`", "A [link](x.md), and a_b", "Same", "Same", "What's new? (2)"]
+    assert _anchors(headings) == ["failed-", "a-link-and-a_b", "same", "same-1", "whats-new-2"]
+
+
+def test_sections_that_code_cites_exist() -> None:
+    cited = [(path.name, *each) for path in SOURCES for each in _citations(path.read_text())]
+    assert len(cited) > 10
+    assert [each for each in cited if not _is_heading(*each[1:])] == []
+
+
+def test_a_citation_is_found_across_lines_and_held_to_whole_headings() -> None:
+    text = "# as (docs/compose-api.md,\n    # Audit events; docs/architecture.md, Layer)."
+    (good, wrong) = _citations(text)
+    assert (good[0], wrong[0]) == ("docs/compose-api.md", "docs/architecture.md")
+    assert _is_heading(*good)
+    assert not _is_heading(*wrong)
+    assert not _is_heading("docs/compose-api.md", "Paging of events")
+
+
+def test_files_and_names_in_the_page_on_architecture_exist() -> None:
+    quoted = set(re.findall(r"`(\w[\w/.]*)`", (ROOT / "docs" / "architecture.md").read_text()))
+    files = {each for each in quoted if "/" in each or each.endswith(".py")}
+    paths = [*SOURCES, *PAGES, ROOT / "tests/pages/test_links.py", ROOT / "benchmarks/RESULTS.md"]
+    known = "\n".join(
+        f"/{path.relative_to(ROOT)}\n/{path.parent.relative_to(ROOT)}/" for path in paths
+    )
+    assert [
+        each for each in files if not re.search(rf"/{re.escape(each)}$", known, re.MULTILINE)
+    ] == []
+    code = "\n".join(path.read_text() for path in SOURCES)
+    assert [each for each in quoted - files if not re.search(rf"\b{each}\b", code)] == []

@@ -1,0 +1,422 @@
+"""What meltano.yml promises, kept by the real Meltano with the sandbox for an API."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import psycopg
+import pytest
+import yaml
+from psycopg.sql import SQL, Identifier
+
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.data import NOW
+from tap_compose.sandbox.server import Sandbox
+from tap_compose.streams import STREAMS
+from tests.support import pages
+from tests.support.contract import FIELDS
+from tests.support.tap_runs import config_for, sqlalchemy_url, sync
+from tools.documents import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+pytestmark = pytest.mark.slow
+
+MELTANO = ROOT / ".venvs" / "meltano"
+SANDBOX = Path(sys.executable).with_name("compose-sandbox")
+STATE = "dev:tap-compose-to-target-jsonl"
+OURS = ("MELTANO_", "TAP_COMPOSE_", "TARGET_")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A Meltano project: what the repository holds, in a folder of its own."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def meltano(
+        self, *arguments: str, before: Sequence[str] = (), status: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        process = subprocess.run(
+            [*before, MELTANO / "bin" / "meltano", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+        assert process.returncode == status, process.stdout + process.stderr
+        return process
+
+    def with_environment(self, **environment: str) -> Project:
+        return replace(self, environment={**self.environment, **environment})
+
+    def loaded(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows that target-jsonl wrote in one run, by stream; they are gone afterwards."""
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for path in (self.folder / "output").glob("*.jsonl"):
+            stream = path.name.split("-")[0]
+            assert stream not in rows
+            lines = path.read_text().splitlines()
+            rows[stream] = [json.loads(line, parse_float=Decimal) for line in lines]
+            path.unlink()
+        return rows
+
+    def state(self, state_id: str = STATE) -> Any:
+        return json.loads(self.meltano("state", "get", state_id).stdout)["singer_state"]
+
+
+def install(folder: Path, *ours: str) -> Project:
+    """Run ``meltano install`` in a project.
+
+    Args:
+        folder: The project.
+        ours: How further variables begin that the environment may not have.
+    """
+    clean = {name: text for name, text in os.environ.items() if not name.startswith((*OURS, *ours))}
+    project = Project(
+        folder,
+        {
+            **clean,
+            "NO_COLOR": "1",
+            "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
+            "MELTANO_HUB_URL": "http://127.0.0.1:9",  # nothing may need the Hub
+        },
+    )
+    result = project.meltano("install")
+    assert "Installed 4/5 plugins" in result.stdout + result.stderr
+    return project
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Sandbox]:
+    with Sandbox(Size(deployments=3, events=300, recipes=4)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after ``meltano install``."""
+    folder = tmp_path_factory.mktemp("meltano") / "project"
+    folder.mkdir()
+    for name in ("meltano.yml", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    package = folder / "tap_compose"
+    shutil.copytree(ROOT / "tap_compose", package, ignore=shutil.ignore_patterns("__pycache__"))
+    return install(folder)
+
+
+@pytest.fixture
+def project(installed: Project, small: Sandbox, tmp_path: Path) -> Iterator[Project]:
+    """The installed project, with no state, nothing loaded, and the sandbox in its environment."""
+    shutil.rmtree(installed.folder / "output", ignore_errors=True)
+    small.log.clear()
+    yield installed.with_environment(
+        MELTANO_DATABASE_URI=f"sqlite:///{tmp_path}/meltano.db",
+        TAP_COMPOSE_API_URL=small.url,
+        TAP_COMPOSE_API_TOKEN=small.token,
+    )
+    shutil.copy(ROOT / "meltano.yml", installed.folder)
+
+
+def test_meltano_yml_fits_the_schema_that_meltano_ships() -> None:
+    (path,) = MELTANO.glob("lib/python*/site-packages/meltano/schemas/meltano.schema.json")
+    jsonschema.validate(
+        yaml.safe_load((ROOT / "meltano.yml").read_text()), json.loads(path.read_text())
+    )
+
+
+def test_config(project: Project, small: Sandbox) -> None:
+    project.meltano("config", "set", "tap-compose", "lookback_seconds", "30")
+    project = project.with_environment(
+        TAP_COMPOSE_START_DATE="2018-01-01T12:30:00Z",
+        TAP_COMPOSE_DEPLOYMENT_IDS=json.dumps(small.account.deployment_ids[:2]),
+        TAP_COMPOSE_MAX_CONCURRENCY="4",
+        TAP_COMPOSE_REQUEST_TIMEOUT="30",
+        TAP_COMPOSE_INCLUDE_CONNECTION_STRINGS="true",
+        TAP_COMPOSE_STREAM_MAPS='{"teams": null}',
+    )
+    config = json.loads(project.meltano("config", "print", "tap-compose").stdout)
+    assert set(config.pop("api_token")) == {"*"}
+    assert config == {
+        "api_url": small.url,
+        "start_date": "2018-01-01T12:30:00Z",
+        "deployment_ids": small.account.deployment_ids[:2],
+        "max_concurrency": 4,
+        "request_timeout": 30,
+        "max_retries": 8,
+        "fail_on_skip": False,
+        "lookback_seconds": 30,
+        "include_connection_strings": True,
+        "emit_activate_version_messages": False,
+        "stream_maps": {"teams": None},
+    }
+    for extractor in ("tap-compose", "tap-compose-audit"):
+        assert "is valid" in project.meltano("config", "test", extractor).stdout
+
+
+def test_a_selection_and_settings_only_add_lines(project: Project) -> None:
+    path = project.folder / "meltano.yml"
+    before = path.read_text().splitlines()
+    project.meltano("select", "tap-compose", "teams", "*")
+    project.meltano("config", "set", "tap-compose", "start_date", "2018-01-01")
+    project.meltano("config", "set", "target-postgres", "user", "loader")
+    compared = difflib.ndiff(before, path.read_text().splitlines())
+    assert [line for line in compared if line[0] != " "] == [
+        "+     config:",
+        "+       start_date: '2018-01-01'",
+        "+     select:",
+        "+     - teams.*",
+        "+     config:",
+        "+       user: loader",
+    ]
+
+
+def test_a_loader_is_told_where_to_by_the_environment(project: Project) -> None:
+    project = project.with_environment(
+        TARGET_POSTGRES_HOST="warehouse.example",
+        TARGET_POSTGRES_PORT="6432",
+        TARGET_POSTGRES_USER="loader",
+        TARGET_POSTGRES_PASSWORD="secret",
+        TARGET_POSTGRES_DATABASE="analytics",
+    )
+    config = json.loads(project.meltano("config", "print", "target-postgres").stdout)
+    assert set(config.pop("password")) == {"*"}
+    assert config == {
+        "host": "warehouse.example",
+        "port": 6432,
+        "user": "loader",
+        "database": "analytics",
+        "default_target_schema": "compose",
+        "hard_delete": True,
+        "sanitize_null_text_characters": True,
+    }
+
+
+def test_config_test_says_what_is_wrong(project: Project) -> None:
+    token = "a-token-that-was-revoked"
+    project = project.with_environment(TAP_COMPOSE_API_TOKEN=token)
+    result = project.meltano("config", "test", "tap-compose", status=1)
+    assert "the API rejects this api_token (HTTP 401 Unauthorized" in result.stdout + result.stderr
+    assert token not in result.stdout + result.stderr
+
+
+def test_select(project: Project, small: Sandbox) -> None:
+    listed = project.meltano("select", "tap-compose", "--list").stdout
+    assert {line.split()[-1].split(".")[0] for line in listed.splitlines() if "[" in line} == set(
+        FIELDS
+    )
+    project.meltano("select", "tap-compose", "accounts", "*")
+    project.meltano("select", "--exclude", "tap-compose", "accounts", "slug")
+    listed = project.meltano("select", "tap-compose", "--list").stdout
+    assert [line.split()[-1] for line in listed.splitlines() if "[" in line] == [
+        "accounts.id",
+        "accounts.name",
+    ]
+    assert small.log.paths == []
+    project.meltano("run", "tap-compose", "target-jsonl")
+    rows = project.loaded()
+    assert {stream: [set(row) for row in rows[stream]] for stream in rows} == {
+        "accounts": [{"id", "name"}]
+    }
+    assert small.log.counts == {"/accounts": 1}
+
+
+def test_columns_are_left_out_as_the_page_of_privacy_shows(
+    project: Project, small: Sandbox
+) -> None:
+    block, _undone = pages.blocks("docs/privacy.md", "Leave columns out")
+    for command, _ in block.commands:
+        project.meltano(*shlex.split(command)[1:])
+    settings = {"include_connection_strings": True}
+    project = project.with_environment(TAP_COMPOSE_INCLUDE_CONNECTION_STRINGS="true")
+    project.meltano("run", "tap-compose", "target-jsonl")
+    expected = sync(config_for(small, **settings)).rows
+    del expected["account_users"]
+    for stream, column in (("audit_events", "email"), ("deployment_details", "connection_strings")):
+        for row in expected[stream]:
+            del row[column]
+    assert project.loaded() == expected
+
+
+def test_the_second_run_goes_on_where_the_first_ended(project: Project) -> None:
+    with Sandbox(account=Account(Size(deployments=2, events=300, recipes=4))) as growing:
+        config = config_for(growing, max_retries=8)
+        project = project.with_environment(
+            TAP_COMPOSE_API_URL=growing.url, TAP_COMPOSE_API_TOKEN=growing.token
+        )
+        whole = sync(config)
+        project.meltano("run", "tap-compose", "target-jsonl")
+        assert project.loaded() == whole.rows
+        assert project.meltano("state", "list").stdout.split() == [STATE]
+        assert project.state() == whole.state
+
+        added = [growing.account.events.add(NOW + timedelta(hours=hours)) for hours in (1, 2)]
+        project.meltano("run", "tap-compose", "target-jsonl")
+        again = sync(config, state=whole.state)
+        rows = project.loaded()
+        assert rows == again.rows
+        assert [row["id"] for row in rows["audit_events"][-2:]] == added
+        assert len(rows["audit_events"]) < 10
+        assert 0 < len(rows["deployment_recipes"]) < 10
+        assert project.state() == again.state != whole.state
+
+        project.meltano("run", "--full-refresh", "tap-compose", "target-jsonl")
+        assert project.loaded() == sync(config).rows
+
+
+def test_each_shard_has_a_state_of_its_own(project: Project, small: Sandbox) -> None:
+    read = []
+    for part in ("1", "2"):
+        shard = project.with_environment(TAP_COMPOSE_DEPLOYMENT_SHARD=f"{part}/2")
+        shard.meltano("run", f"--state-id-suffix={part}-of-2", "tap-compose", "target-jsonl")
+        state = project.state(f"{STATE}:{part}-of-2")
+        partitions = state["bookmarks"]["deployment_recipes"]["partitions"]
+        rows = project.loaded()["deployment_recipes"]
+        read.append({row["deployment_id"] for row in rows})
+        assert {each["context"]["deployment_id"] for each in partitions} == read[-1]
+    whole = sync(config_for(small), streams=["deployment_recipes"]).rows["deployment_recipes"]
+    assert read[0] | read[1] == {row["deployment_id"] for row in whole}
+    assert not read[0] & read[1]
+
+
+def test_a_slice_of_the_audit_log_has_a_state_of_its_own(project: Project) -> None:
+    end = "2017-01-01"
+    slice_of_it = project.with_environment(TAP_COMPOSE_END_DATE=end)
+    run = ("run", "--state-id-suffix=until-2017", "tap-compose-audit", "target-jsonl")
+    slice_of_it.meltano(*run)
+    times = [row["created_at"] for row in project.loaded()["audit_events"]]
+    assert times == sorted(times)
+    assert max(times) < end
+    (state_id,) = project.meltano("state", "list").stdout.split()
+    assert state_id == "dev:tap-compose-audit-to-target-jsonl:until-2017"
+    assert project.state(state_id)["bookmarks"]["audit_events"]["replication_key_value"] < end
+
+
+def test_a_run_that_fails(project: Project, small: Sandbox) -> None:
+    sandbox = [str(SANDBOX), "run", "--deployments=3", "--events=300", "--recipes=4"]
+    struck = [*sandbox, "--faults", "503:1:/deployments/*/alerts", "--"]
+    run = ("run", "tap-compose", "target-jsonl")
+    hasty = project.with_environment(TAP_COMPOSE_MAX_RETRIES="0")
+    stderr = hasty.meltano(*run, before=struck, status=1).stderr
+    assert "Extractor failed" in stderr
+    verdict = f" rows from {len(STREAMS)} streams, "
+    line = next(line for line in stderr.splitlines() if verdict in line)
+    assert "[error" in line
+    assert "incomplete with " in line
+    whole = sync(config_for(small))
+    missing = {"deployment_alerts", "deployment_health"}
+    arrived = project.loaded()
+    assert arrived == {name: rows for name, rows in whole.rows.items() if name not in missing}
+    assert project.state(f"{STATE}:sandbox") == whole.state
+    project.meltano(*run)  # which is not behind the sandbox, and has a state apart from it
+    assert project.loaded() == whole.rows
+
+
+def test_a_run_with_a_dead_token(project: Project) -> None:
+    run = ("run", "tap-compose", "target-jsonl")
+    project = project.with_environment(TAP_COMPOSE_API_TOKEN="revoked-token")
+    stderr = project.meltano(*run, status=1).stderr
+    assert "Extractor failed" in stderr
+    assert "stopped early: the API rejects this api_token (HTTP 401 Unauthorized" in stderr
+    assert "Traceback" not in stderr
+    assert "revoked-token" not in stderr
+
+
+def test_jobs_and_schedules(project: Project, small: Sandbox, database: str) -> None:
+    jobs = json.loads(project.meltano("job", "list", "--format=json").stdout)["jobs"]
+    assert [each["job_name"] for each in jobs] == ["compose-to-jsonl", "audit-to-postgres"]
+    listed = json.loads(project.meltano("schedule", "list", "--format=json").stdout)["schedules"]
+    assert [
+        (each["name"], each["cron_interval"], each["job"]["name"]) for each in listed["job"]
+    ] == [
+        ("daily", "0 0 * * *", "compose-to-jsonl"),
+        ("audit", "*/15 * * * *", "audit-to-postgres"),
+    ]
+    url = sqlalchemy_url(database)
+    project.with_environment(TARGET_POSTGRES_SQLALCHEMY_URL=url).meltano("schedule", "run", "audit")
+    with psycopg.connect(database) as connection:
+        count = connection.execute("SELECT count(*) FROM compose.audit_events").fetchone()
+    assert count == (300,)
+    assert small.log.counts.keys() == {"/audit_events"}
+    for runs in (1, 2):
+        project.meltano("schedule", "run", "daily")
+        files = (project.folder / "output").glob("deployments-*.jsonl")
+        assert [len(each.read_text().splitlines()) for each in files] == [3] * runs
+
+
+@pytest.fixture
+def streams_of_each_kind(project: Project) -> Project:
+    """Incremental, full, and a table that is nothing but its key."""
+    chosen = json.dumps(["audit_events.*", "accounts.*", "deployment_versions.*"])
+    return project.with_environment(TAP_COMPOSE__SELECT=chosen)
+
+
+def _run_twice(project: Project, loader: str) -> None:
+    for _ in range(2):
+        project.meltano("run", "tap-compose", loader)
+
+
+def _expected(small: Sandbox) -> dict[str, int]:
+    rows = sync(config_for(small)).rows
+    return {name: len(rows[name]) for name in ("audit_events", "accounts", "deployment_versions")}
+
+
+def test_target_csv_writes_json(project: Project, small: Sandbox) -> None:
+    chosen = json.dumps(["deployment_details.*", "deployment_roles.*"])
+    project.with_environment(TAP_COMPOSE__SELECT=chosen).meltano("run", "tap-compose", "target-csv")
+    cells = {}
+    for path in (project.folder / "output").glob("*.csv"):
+        with path.open(newline="") as file:
+            cells[path.name.split("-")[0]] = {str(row): row for row in csv.DictReader(file)}
+    expected = sync(config_for(small)).rows
+    users = [json.loads(row["users"]) for row in cells["deployment_roles"].values()]
+    assert users == [row["users"] for row in expected["deployment_roles"]]
+    assert any(users)
+    strings = {row["connection_strings"] for row in cells["deployment_details"].values()}
+    assert strings == {""}
+
+
+def test_target_csv(streams_of_each_kind: Project, small: Sandbox) -> None:
+    _run_twice(streams_of_each_kind, "target-csv")
+    ids: dict[str, Counter[str]] = {}
+    for path in (streams_of_each_kind.folder / "output").glob("*.csv"):
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                ids.setdefault(path.name.split("-")[0], Counter())[str(row)] += 1
+    assert {name: len(rows) for name, rows in ids.items()} == _expected(small)
+    assert set(ids["accounts"].values()) == {2}  # a file for each run
+    assert 1 in ids["audit_events"].values()
+
+
+def test_target_postgres(streams_of_each_kind: Project, small: Sandbox, database: str) -> None:
+    url = sqlalchemy_url(database)
+    project = streams_of_each_kind.with_environment(TARGET_POSTGRES_SQLALCHEMY_URL=url)
+    with psycopg.connect(database) as connection:
+        tokyo = SQL("ALTER DATABASE {} SET timezone = 'Asia/Tokyo'")
+        connection.execute(tokyo.format(Identifier(connection.info.dbname)))
+    _run_twice(project, "target-postgres")
+    with psycopg.connect(database) as connection:
+        latest = connection.execute("SELECT max(created_at) FROM compose.audit_events").fetchone()
+        moments = [row["created_at"] for row in sync(config_for(small)).rows["audit_events"]]
+        assert latest == (datetime.strptime(max(moments), "%Y-%m-%dT%H:%M:%S.%fZ"),)
+        for name, rows in _expected(small).items():
+            count = connection.execute(f"SELECT count(*) FROM compose.{name}").fetchone()  # noqa: S608
+            assert count == (rows,), name

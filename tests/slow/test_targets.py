@@ -1,0 +1,501 @@
+"""What real targets hold once the tap was piped into them, against what the API holds.
+
+The configs are those of docs/targets.md, which also says in words what is asserted here.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import subprocess
+import time
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import duckdb
+import msgspec
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier, Literal
+from typing_extensions import LiteralString, override
+
+from tests.support.contract import FIELDS, KEYS, REPLICATION_KEYS
+from tests.support.expected import Row, expected_rows
+from tests.support.pages import TOOLS
+from tests.support.tap_runs import sqlalchemy_url
+from tests.support.target_runs import ChangingAccount, Pipe, documented, settings_for_duckdb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tap_compose.sandbox.account import Account
+    from tap_compose.sandbox.data import Body
+
+    Rows = dict[str, list[Row]]
+    Hold = dict[str, Callable[[Any], Any]]
+
+pytestmark = pytest.mark.slow
+
+LOADS = [ChangingAccount(load) for load in range(3)]
+SETTINGS = {"include_connection_strings": True, "emit_activate_version_messages": True}
+
+
+# What should be there.
+
+
+def whole(account: Account, *, connection_strings: bool = True) -> Rows:
+    rows = expected_rows(account, connection_strings=connection_strings)
+    return {stream: rows.get(stream, []) for stream in FIELDS}
+
+
+def brought(before: Rows, now: Rows) -> Rows:
+    """What an incremental run brings: full tables, and what is new with the overlap."""
+    newest: dict[str, str] = {}
+    for row in before["deployment_recipes"]:
+        at = row["deployment_id"]
+        newest[at] = max(newest.get(at, ""), row["updated_at"])
+    since = _a_minute_before(max(row["created_at"] for row in before["audit_events"]))
+    return {
+        **now,
+        "audit_events": [row for row in now["audit_events"] if row["created_at"] >= since],
+        "deployment_recipes": [
+            row
+            for row in now["deployment_recipes"]
+            if row["updated_at"] >= _a_minute_before(newest[row["deployment_id"]])
+        ],
+    }
+
+
+def loads() -> list[Rows]:
+    """What each load of the account brings."""
+    first, second, third = map(whole, LOADS)
+    return [first, brought(first, second), brought(second, third)]
+
+
+def _a_minute_before(text: str) -> str:
+    moment = _moment(text) - timedelta(seconds=60)
+    return f"{moment.isoformat(timespec='milliseconds')}Z"
+
+
+def appended(*loads: Rows) -> Rows:
+    return {stream: [row for rows in loads for row in rows[stream]] for stream in FIELDS}
+
+
+def upserted(before: Rows, now: Rows) -> Rows:
+    """All that ever was, as it was last."""
+    merged: Rows = {}
+    for stream, rows in appended(before, now).items():
+        by_key = {tuple(row[name] for name in KEYS[stream]): row for row in rows}
+        merged[stream] = list(by_key.values())
+    return merged
+
+
+def without_gone_rows(before: Rows, now: Rows) -> Rows:
+    """What is left once the rows of full tables that no longer exist were deleted."""
+    rows = upserted(before, now)
+    return {**now, **{stream: rows[stream] for stream in REPLICATION_KEYS}}
+
+
+# What a target makes of a value, by the kind of its column.
+
+
+def kind_of(stream: str, name: str) -> str:
+    kind = FIELDS[stream][name]
+    if isinstance(kind, list):
+        return "texts" if kind == ["string"] else "objects"
+    return "object" if isinstance(kind, dict) else str(kind)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _reread(value: Any) -> Any:
+    """A value after a way through JSON."""
+    return json.loads(_encode(value), parse_float=Decimal)
+
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+IN_JSONL: Hold = dict.fromkeys(("number", "integer", "object"), _reread)
+IN_CSV: Hold = {
+    "time": lambda text: str(_moment(text).replace(tzinfo=timezone.utc)),
+    "number": str,
+    "integer": str,
+    "boolean": str,
+}
+IN_DUCKDB: Hold = {
+    "string": lambda text: text or None,
+    "time": _moment,
+    "number": float,
+    "integer": int,
+}
+IN_POSTGRES: Hold = {"time": _moment, "integer": int}
+
+JSON_KINDS = {"texts", "objects", "object"}
+DUCKDB_TYPES = {
+    "string": "VARCHAR",
+    "time": "TIMESTAMP",
+    "number": "DOUBLE",
+    "integer": "HUGEINT",
+    "boolean": "BOOLEAN",
+    **dict.fromkeys(JSON_KINDS, "JSON"),
+}
+POSTGRES_TYPES = {
+    "string": "text",
+    "time": "timestamp without time zone",
+    "number": "numeric",
+    "integer": "bigint",
+    "boolean": "boolean",
+    "texts": "text[]",
+    "objects": "jsonb[]",
+    "object": "jsonb",
+}
+
+
+def held(rows: Rows, hold: Hold, null: Any = None) -> Rows:
+    """Rows as a target should hold them."""
+
+    def value(stream: str, name: str, given: Any) -> Any:
+        if given is None:
+            return null
+        return hold.get(kind_of(stream, name), lambda same: same)(given)
+
+    return {
+        stream: [{name: value(stream, name, row[name]) for name in row} for row in rows[stream]]
+        for stream in rows
+    }
+
+
+def comparable(rows: Rows) -> dict[str, list[str]]:
+    """Rows in one order and in words, in which 1, 1.0, true and Decimal(1) differ."""
+    return {
+        stream: sorted(json.dumps(row, sort_keys=True, default=repr) for row in rows[stream])
+        for stream in rows
+    }
+
+
+def test_every_stream_has_rows_to_compare_and_the_account_changes() -> None:
+    first, second, third = map(whole, LOADS)
+    assert all(first[stream] for stream in FIELDS)
+    for stream in REPLICATION_KEYS:
+        assert 1 < len(loads()[1][stream]) < len(first[stream])
+        assert comparable(first)[stream] != comparable(second)[stream]
+    lost = {stream for stream in FIELDS if len(third[stream]) < len(second[stream])}
+    assert lost >= {stream for stream in FIELDS if stream.startswith("deployment_")}
+
+
+# JSON lines: everything is appended.
+
+
+def jsonl_rows(folder: Path) -> Rows:
+    return {
+        stream: [
+            json.loads(line, parse_float=Decimal)
+            for line in (folder / f"{stream}.jsonl").read_text().splitlines()
+        ]
+        for stream in FIELDS
+    }
+
+
+def test_jsonl(tmp_path: Path) -> None:
+    pipe = Pipe("target-jsonl", documented("target-jsonl"), tmp_path, SETTINGS)
+    there = appended()
+    for account, load in zip(LOADS, loads(), strict=True):
+        pipe.load(account)
+        there = appended(there, load)
+        assert comparable(jsonl_rows(tmp_path / "out")) == comparable(held(there, IN_JSONL))
+
+
+# CSV: a file for each load.
+
+
+def csv_rows(folder: Path, *, columns: Callable[[str], Any] = json.loads) -> Rows:
+    """The rows of all files, lists and objects read by a function."""
+    rows: Rows = {stream: [] for stream in FIELDS}
+    for path in sorted(folder.glob("*.csv")):
+        stream = path.stem.split("-")[0]
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                assert row.keys() == FIELDS[stream].keys()
+                read = {
+                    name: columns(text) if text and kind_of(stream, name) in JSON_KINDS else text
+                    for name, text in row.items()
+                }
+                rows[stream].append(read)
+    return rows
+
+
+def test_csv(tmp_path: Path) -> None:
+    pipe = Pipe("target-csv", documented("target-csv"), tmp_path, SETTINGS)
+    there = appended()
+    for account, load in zip(LOADS, loads(), strict=True):
+        pipe.load(account)
+        there = appended(there, load)
+        assert comparable(csv_rows(tmp_path / "out")) == comparable(held(there, IN_CSV, null=""))
+
+
+def test_csv_without_connection_strings(tmp_path: Path) -> None:
+    config = documented("target-csv")
+    Pipe("target-csv", config, tmp_path).load(LOADS[0])
+    expected = held(whole(LOADS[0], connection_strings=False), IN_CSV, null="")
+    assert comparable(csv_rows(tmp_path / "out")) == comparable(expected)
+
+    del config["stream_maps"]
+    log = Pipe("target-csv", config, tmp_path).fail_to_load(LOADS[0])
+    assert "fields not in fieldnames: 'connection_strings'" in log
+
+
+def test_csv_by_default_keeps_the_last_load_only_and_writes_no_json(tmp_path: Path) -> None:
+    pipe = Pipe("target-csv", {"output_path": "out"}, tmp_path, SETTINGS)
+    pipe.load(LOADS[0])
+    pipe.load(LOADS[1])
+    first, second = map(whole, LOADS[:2])
+    expected = held(brought(first, second), IN_CSV, null="")
+    rows = csv_rows(tmp_path / "out", columns=ast.literal_eval)
+    assert comparable(rows) == comparable(expected)
+    with pytest.raises(json.JSONDecodeError):
+        csv_rows(tmp_path / "out")
+
+
+# DuckDB: rows are upserted, and stay.
+
+
+def duckdb_pipe(folder: Path, stream_maps: dict[str, Any]) -> Pipe:
+    settings = {**SETTINGS, "stream_maps": stream_maps}
+    return Pipe("target-duckdb", documented("target-duckdb"), folder, settings)
+
+
+def duckdb_rows(folder: Path, where: str = "true") -> tuple[Rows, dict[str, dict[str, str]]]:
+    """All rows, JSON read, and the type of every column."""
+    rows: Rows = {}
+    types: dict[str, dict[str, str]] = {}
+    with duckdb.connect(str(folder / "compose.duckdb"), read_only=True) as connection:
+        for stream in FIELDS:
+            found = connection.sql(f'SELECT * FROM "{stream}" WHERE {where}')  # noqa: S608
+            types[stream] = dict(zip(found.columns, map(str, found.types), strict=True))
+            rows[stream] = [
+                {
+                    name: json.loads(value) if kind == "JSON" and value is not None else value
+                    for (name, kind), value in zip(types[stream].items(), row, strict=True)
+                }
+                for row in found.fetchall()
+            ]
+    return rows, types
+
+
+def without_added_columns(rows: Rows) -> Rows:
+    return {
+        stream: [{name: row[name] for name in FIELDS[stream]} for row in rows[stream]]
+        for stream in rows
+    }
+
+
+def test_duckdb(tmp_path: Path) -> None:
+    pipe = duckdb_pipe(tmp_path, settings_for_duckdb()["stream_maps"])
+    there = appended()
+    for account, load in zip(LOADS, loads(), strict=True):
+        time.sleep(1)  # loaded_at is in whole seconds
+        started = int(time.time())
+        pipe.load(account)
+        there = upserted(there, load)
+        rows, types = duckdb_rows(tmp_path)
+        assert comparable(without_added_columns(rows)) == comparable(held(there, IN_DUCKDB))
+        amounts = {row["id"]: row["amount"] for row in there["billables"]}
+        texts = {row["id"]: row["amount_text"] for row in rows["billables"]}
+        assert {key: text and Decimal(text) for key, text in texts.items()} == amounts
+
+        for stream in FIELDS:
+            added = {"loaded_at": "HUGEINT"}
+            if stream == "billables":
+                added["amount_text"] = "VARCHAR"
+            kinds = {name: DUCKDB_TYPES[kind_of(stream, name)] for name in FIELDS[stream]}
+            assert types[stream] == kinds | added
+
+        latest, _ = duckdb_rows(tmp_path, f"loaded_at >= {started}")
+        assert comparable(without_added_columns(latest)) == comparable(held(load, IN_DUCKDB))
+
+
+def test_the_newest_command_of_duckdb_opens_the_file(tmp_path: Path) -> None:
+    duckdb_pipe(tmp_path, settings_for_duckdb()["stream_maps"]).load(LOADS[0])
+    query = ["compose.duckdb", "-json", "-c", "SELECT id FROM teams ORDER BY id"]
+    process = subprocess.run(
+        [TOOLS / "uvx", "--from", "duckdb-cli", "duckdb", *query],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    ids = sorted(row["id"] for row in whole(LOADS[0])["teams"])
+    assert [row["id"] for row in json.loads(process.stdout)] == ids
+
+
+def test_duckdb_without_stream_maps_loses_first_rows_and_stops(tmp_path: Path) -> None:
+    log = duckdb_pipe(tmp_path, {}).fail_to_load(LOADS[0])
+    assert "update_from_temp_table" in log
+    rows, _ = duckdb_rows(tmp_path)
+    expected = held(whole(LOADS[0]), IN_DUCKDB)
+    assert rows["deployment_versions"] == []
+    for stream in ("account_users", "billables"):  # one of texts only, one with times
+        ids = [row["id"] for row in expected[stream]]
+        assert [row["id"] for row in rows[stream]] == ids[1:]
+
+
+def test_duckdb_with_its_own_metadata_loses_first_rows(tmp_path: Path) -> None:
+    pipe = duckdb_pipe(tmp_path, settings_for_duckdb()["stream_maps"])
+    pipe.config["add_metadata_columns"] = True
+    pipe.load(LOADS[0])
+    rows, _ = duckdb_rows(tmp_path)
+    assert len(rows["billables"]) == len(whole(LOADS[0])["billables"]) - 1
+
+
+class WithUnknownType(ChangingAccount):
+    """An account in which the type of a portal user, a part of its key, is null."""
+
+    @override
+    def resource(self, deployment_id: str, name: str) -> Body:
+        body = super().resource(deployment_id, name)
+        if name == "portal_users" and deployment_id == self.deployment_ids[0]:
+            body["_embedded"]["portal_users"][0]["type"] = None
+        return body
+
+
+def test_duckdb_takes_no_empty_part_of_a_key(tmp_path: Path) -> None:
+    account = WithUnknownType(0)
+    stream_maps = settings_for_duckdb()["stream_maps"]
+    duckdb_pipe(tmp_path, stream_maps).load(account)
+    rows, _ = duckdb_rows(tmp_path)
+    types = [row["type"] for row in rows["deployment_portal_users"]]
+    assert types.count("-") == 1
+
+    del stream_maps["deployment_portal_users"]
+    log = duckdb_pipe(tmp_path, stream_maps).fail_to_load(account)
+    assert "NOT NULL constraint failed" in log
+
+
+# PostgreSQL: rows are upserted, and deleted or marked as deleted.
+
+
+METADATA = {
+    **dict.fromkeys(
+        ("_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_deleted_at"),
+        "timestamp without time zone",
+    ),
+    **dict.fromkeys(("_sdc_sequence", "_sdc_table_version", "_sdc_sync_started_at"), "bigint"),
+}
+
+
+def postgres_pipe(folder: Path, database: str, **config: Any) -> Pipe:
+    url = sqlalchemy_url(database)
+    options = documented("target-postgres")["sqlalchemy_url"].split("?")[1]
+    written = {**documented("target-postgres"), "sqlalchemy_url": f"{url}&{options}", **config}
+    return Pipe("target-postgres", written, folder, SETTINGS)
+
+
+def postgres_rows(database: str, where: LiteralString = "true") -> Rows:
+    query = SQL("SELECT * FROM compose.{} WHERE {}")
+    with psycopg.connect(database, row_factory=dict_row) as connection:
+        return {
+            stream: connection.execute(query.format(Identifier(stream), SQL(where))).fetchall()
+            for stream in FIELDS
+        }
+
+
+def postgres_types(database: str) -> dict[str, dict[str, str]]:
+    columns = """
+        SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
+        WHERE attrelid = ('compose.' || %s)::regclass AND attnum > 0
+    """
+    with psycopg.connect(database) as connection:
+        return {stream: dict(connection.execute(columns, [stream]).fetchall()) for stream in FIELDS}
+
+
+def test_postgres(tmp_path: Path, database: str) -> None:
+    pipe = postgres_pipe(tmp_path, database)
+    there = appended()
+    for account in LOADS:
+        pipe.load(account)
+        there = without_gone_rows(there, whole(account))
+        rows = without_added_columns(postgres_rows(database))
+        assert comparable(rows) == comparable(held(there, IN_POSTGRES))
+    assert postgres_types(database) == {
+        stream: {
+            **{name: POSTGRES_TYPES[kind_of(stream, name)] for name in FIELDS[stream]},
+            **METADATA,
+        }
+        for stream in FIELDS
+    }
+
+
+def test_postgres_can_mark_rows_instead_of_deleting_them(tmp_path: Path, database: str) -> None:
+    pipe = postgres_pipe(tmp_path, database, hard_delete=False)
+    stream_maps = documented("target-postgres", 1)["stream_maps"]
+    pipe.settings = {"stream_maps": stream_maps}
+    pipe.load(LOADS[1])
+    pipe.settings["emit_activate_version_messages"] = True
+    pipe.load(LOADS[2])
+    before, now = (whole(account, connection_strings=False) for account in LOADS[1:])
+    left = without_gone_rows(before, now)
+    for rows, expected in (
+        (postgres_rows(database), upserted(before, now)),
+        (postgres_rows(database, "_sdc_deleted_at IS NULL"), left),
+    ):
+        for stream in stream_maps:
+            for row in rows[stream]:
+                row["version"] = row["database_version"]
+        assert comparable(without_added_columns(rows)) == comparable(held(expected, IN_POSTGRES))
+
+    pipe.load(LOADS[1])  # what was gone is back
+    assert not any(postgres_rows(database, "_sdc_deleted_at IS NOT NULL").values())
+
+    del pipe.settings["stream_maps"]
+    pipe.config["default_target_schema"] = "unmapped"
+    assert "bindparam() name 'version' is reserved" in pipe.fail_to_load(LOADS[2])
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_postgres_in_another_time_zone(tmp_path: Path, database: str, *, is_told: bool) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            SQL("ALTER DATABASE {} SET timezone = {}").format(
+                Identifier(str(name)), Literal("Asia/Tokyo")
+            )
+        )
+    pipe = postgres_pipe(tmp_path, database)
+    if not is_told:
+        pipe.config["sqlalchemy_url"] = pipe.config["sqlalchemy_url"].split("&")[0]
+    pipe.load(LOADS[0])
+    shift = timedelta(0) if is_told else timedelta(hours=9)
+    expected = {row["id"]: _moment(row["created_at"]) for row in whole(LOADS[0])["clusters"]}
+    with psycopg.connect(database) as connection:
+        times = connection.execute("SELECT id, created_at FROM compose.clusters").fetchall()
+    assert {key: moment - shift for key, moment in times} == expected
+
+
+class WithNullCharacters(ChangingAccount):
+    """An account with null characters, in a text column and in an object."""
+
+    free_form: ClassVar = {"member": "c\0d"}
+
+    @override
+    def summary(self, deployment_id: str) -> Body:
+        return {**super().summary(deployment_id), "notes": "a\0b"}
+
+
+def test_postgres_takes_no_null_characters(tmp_path: Path, database: str) -> None:
+    account = WithNullCharacters(0)
+    pipe = postgres_pipe(tmp_path, database, sanitize_null_text_characters=False)
+    assert "cannot contain NUL (0x00) bytes" in pipe.fail_to_load(account)
+    assert pipe.state is None
+    postgres_pipe(tmp_path, database).load(account)
+    rows = postgres_rows(database)
+    assert {row["notes"] for row in rows["deployments"]} == {"a\N{REPLACEMENT CHARACTER}b"}
+    assert {"member": "c\N{REPLACEMENT CHARACTER}d"} in [
+        row["data"] for row in rows["audit_events"]
+    ]

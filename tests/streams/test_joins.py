@@ -1,0 +1,85 @@
+"""The diagram and the table of docs/streams.md name columns that exist and that match."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.joins import JOINS, Join
+from tests.support.tap_runs import discover
+from tools.documents import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.tap_runs import Output
+
+PAGE = (ROOT / "docs" / "streams.md").read_text()
+SCHEMAS = {entry["tap_stream_id"]: entry["schema"] for entry in discover()["streams"]}
+
+
+def _values(row: dict[str, Any], path: str) -> Iterator[Any]:
+    """The values at a path; ``users[].id`` has those of every member of the list."""
+    name, _, rest = path.partition("[].")
+    if not rest:
+        yield row[name]
+        return
+    for each in row[name] or []:
+        yield from _values(each, rest)
+
+
+def _keys(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> set[tuple[Any, ...]]:
+    found = {
+        key
+        for row in rows
+        for key in zip(*(_values(row, column) for column in columns), strict=True)
+    }
+    return {key for key in found if None not in key}
+
+
+def _has_column(schema: dict[str, Any], path: str) -> bool:
+    name, _, rest = path.partition("[].")
+    members = schema.get("items", schema).get("properties", {})
+    return name in members and (not rest or _has_column(members[name], rest))
+
+
+@pytest.mark.parametrize("join", JOINS, ids=lambda each: f"{each.stream}-{each.other}")
+def test_the_columns_of_a_join_exist_and_match(join: Join, whole: Output) -> None:
+    assert all(_has_column(SCHEMAS[join.stream], each) for each in join.columns)
+    assert all(_has_column(SCHEMAS[join.other], each) for each in join.keys)
+    held = _keys(whole.rows[join.stream], join.columns)
+    known = _keys(whole.rows[join.other], join.keys)
+    assert held & known
+
+
+def test_a_column_that_does_not_exist_is_found() -> None:
+    assert _has_column(SCHEMAS["deployment_team_roles"], "teams[].users[].id")
+    assert not _has_column(SCHEMAS["deployment_team_roles"], "teams[].users[].email")
+    assert not _has_column(SCHEMAS["user"], "deployment_id")
+
+
+def test_every_column_that_is_named_after_a_stream_has_its_join() -> None:
+    named = {
+        (stream, f"{singular}_id")
+        for stream, schema in SCHEMAS.items()
+        for singular in ("account", "cluster", "deployment")
+        if f"{singular}_id" in schema["properties"]
+    }
+    assert named == {
+        (each.stream, each.columns[0])
+        for each in JOINS
+        if each.columns[0] in {"account_id", "cluster_id", "deployment_id"}
+    }
+
+
+def test_the_diagram_has_every_stream_and_every_join() -> None:
+    (diagram,) = re.findall(r"```mermaid\nerDiagram\n(.*?)```", PAGE, re.DOTALL)
+    lines = [
+        re.fullmatch(r' {4}(\w+) (?:\|o|\}o)--(?:o\||o\{) (\w+) : "([^"]+)"', line)
+        for line in diagram.splitlines()
+    ]
+    drawn = [(line[2], line[3], line[1]) for line in lines if line]
+    assert drawn == [(each.stream, ", ".join(each.columns), each.other) for each in JOINS]
+    assert {name for one, _, other in drawn for name in (one, other)} == SCHEMAS.keys()
