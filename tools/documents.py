@@ -60,7 +60,6 @@ def files() -> dict[str, str]:
         "docs/settings.md": {"settings": _settings_table()},
         "docs/scale.md": scale_page.blocks(json.loads(scale_page.NOTES.read_text())),
         "docs/streams.md": {
-            "diagram": joins.diagram(),
             "joins": _table("| column | in | joins to |", joins.rows()),
             "streams": "\n".join(_sections()),
         },
@@ -153,6 +152,15 @@ def _sections() -> Iterator[str]:
         yield f"`GET {path}` · key {keys} · {replication} · {requests_of(name)}\n"
         rows = [f"| `{each}` | {kind} | {text} |" for each, kind, text in _columns(properties)]
         yield _table("| column | type | meaning |", rows)
+        yield f"```sql\n{queries()[name]}\n```\n"
+
+
+def queries() -> dict[str, str]:
+    """Return the example query of each stream."""
+    _, *parts = re.split(
+        r"^-- (\w+)$", (ROOT / "tools/queries.sql").read_text(), flags=re.MULTILINE
+    )
+    return {name: query.strip() for name, query in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def requests_of(name: str) -> str:

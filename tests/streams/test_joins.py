@@ -1,22 +1,19 @@
-"""The diagram and the table of docs/streams.md name columns that exist and that match."""
+"""The joins of docs/streams.md name columns that exist and that match."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.joins import JOINS, Join
 from tests.support.tap_runs import discover
-from tools.documents import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.tap_runs import Output
 
-PAGE = (ROOT / "docs" / "streams.md").read_text()
 SCHEMAS = {entry["tap_stream_id"]: entry["schema"] for entry in discover()["streams"]}
 
 
@@ -72,14 +69,3 @@ def test_every_column_that_is_named_after_a_stream_has_its_join() -> None:
         for each in JOINS
         if each.columns[0] in {"account_id", "cluster_id", "deployment_id"}
     }
-
-
-def test_the_diagram_has_every_stream_and_every_join() -> None:
-    (diagram,) = re.findall(r"```mermaid\nerDiagram\n(.*?)```", PAGE, re.DOTALL)
-    lines = [
-        re.fullmatch(r' {4}(\w+) (?:\|o|\}o)--(?:o\||o\{) (\w+) : "([^"]+)"', line)
-        for line in diagram.splitlines()
-    ]
-    drawn = [(line[2], line[3], line[1]) for line in lines if line]
-    assert drawn == [(each.stream, ", ".join(each.columns), each.other) for each in JOINS]
-    assert {name for one, _, other in drawn for name in (one, other)} == SCHEMAS.keys()

@@ -1,4 +1,4 @@
-"""Which columns of the streams refer to each other, drawn into docs/streams.md."""
+"""Which columns of the streams refer to each other, for the table of docs/streams.md."""
 
 from __future__ import annotations
 
@@ -66,16 +66,6 @@ JOINS: tuple[Join, ...] = (
     Join("deployment_recipes", ("parent_id",), "deployment_recipes"),
     Join("billables", ("replaces_id",), "billables"),
 )
-
-
-def diagram() -> str:
-    """Draw every join as a line from the stream that has the key to the one that refers to it."""
-    lines = []
-    for stream, columns, other, _ in JOINS:
-        one = "}o" if any("[]" in each for each in columns) else "|o"
-        many = "o|" if columns == _KEYS[stream] else "o{"
-        lines.append(f'    {other} {one}--{many} {stream} : "{", ".join(columns)}"')
-    return "\n".join(["```mermaid", "erDiagram", *lines, "```", ""])
 
 
 def rows() -> list[str]:
