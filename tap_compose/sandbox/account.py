@@ -15,23 +15,15 @@ from functools import cached_property
 from random import Random
 
 from tap_compose.sandbox.billing import billables
-from tap_compose.sandbox.data import (
-    API,
-    DATABASES,
-    OPENED,
-    PEOPLE,
-    PURPOSES,
-    Body,
-    Deployment,
-    formatted,
-    link,
-    listed,
-    made_id,
-)
+from tap_compose.sandbox.data import API, PEOPLE, Body, formatted, link, listed, made_id, user_id
 from tap_compose.sandbox.deployments import RESOURCES
 from tap_compose.sandbox.events import EventLog
+from tap_compose.sandbox.history import NEW_CODE, NO_CODE, RESTORED, Deployment
 from tap_compose.sandbox.platform import clusters, databases, datacenters
 from tap_compose.sandbox.quirks import Quirks
+
+_SHOP = {"orders", "catalogue", "queue", "shop", "recommendations"}
+"""What the deployments of the billing code CC-1001 hold."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +61,13 @@ class Account:
         first = made_id(random)
         self.deployment_ids = [made_id(random) for _ in range(self.size.deployments)]
         self.ids = [first, *(made_id(random) for _ in range(self.size.accounts - 1))]
-        self.events = EventLog(
-            self.id, self.deployments, events=self.size.events, seed=self.size.seed
-        )
+        self._made: dict[str, Deployment] = {}
+
+    @cached_property
+    def events(self) -> EventLog:
+        """The audit events."""
+        found = [*self.deployments, *self.former_deployments]
+        return EventLog(self.id, found, events=self.size.events, seed=self.size.seed)
 
     def _random(self, purpose: str) -> Random:
         return Random(f"{self.size.seed}/{purpose}")
@@ -95,33 +91,55 @@ class Account:
     @property
     def deployments(self) -> list[Deployment]:
         """The data of the deployments."""
-        return [self._deployment(place) for place in range(len(self.deployment_ids))]
+        return [self._deployment(each) for each in self.deployment_ids]
 
-    def _deployment(self, place: int) -> Deployment:
-        kind = DATABASES[place % len(DATABASES)].type.replace("_", "-")
-        cluster = self._clusters[place % len(self._clusters)]
-        return Deployment(
-            id=self.deployment_ids[place],
-            index=place,
-            name=f"{PURPOSES[place % len(PURPOSES)]}-{kind}-{place}",
-            account_id=cluster["account_id"],
-            cluster_id=cluster["id"],
-            cluster_name=cluster["name"],
-            people=self.people,
-            recipes=self.size.recipes,
-            quirks=self.quirks,
-        )
+    @property
+    def former_deployments(self) -> list[Deployment]:
+        """The data of the deployments that are no longer listed, but were billed: none or two."""
+        if len(self.deployment_ids) <= RESTORED:
+            return []
+        copy = self._deployment(self.deployment_ids[RESTORED])
+        start, end = copy.created_at - timedelta(days=300), copy.created_at + timedelta(days=14)
+        trial = self._deployment(self.deployment_ids[2])
+        begin = trial.created_at + timedelta(days=580)
+        trial_id = made_id(self._random("trial"))
+        return [
+            replace(copy, id=copy.replaces or "", replaces=None, gone=("legacy-shop", start, end)),
+            replace(trial, id=trial_id, gone=("trial-cache", begin, begin + timedelta(days=45))),
+        ]
+
+    def _deployment(self, deployment_id: str) -> Deployment:
+        if deployment_id not in self._made:
+            place = self.deployment_ids.index(deployment_id)
+            cluster = self._clusters[place % len(self._clusters)]
+            self._made[deployment_id] = Deployment(
+                id=deployment_id,
+                index=place,
+                account_id=cluster["account_id"],
+                cluster_id=cluster["id"],
+                cluster_name=cluster["name"],
+                people=self._users(self.ids.index(cluster["account_id"])),
+                recipes=self.size.recipes,
+                quirks=self.quirks,
+                is_leaving=deployment_id == self.leaving,
+                replaces=made_id(self._random("replaced")) if place == RESTORED else None,
+            )
+        return self._made[deployment_id]
 
     @cached_property
     def people(self) -> list[Body]:
         """The account's users; one of them may have no name."""
         return [
             {
-                "id": f"{number + 1:024x}",
-                "name": None if self.quirks.here(number, every=len(PEOPLE)) else name,
+                "id": user_id(number),
+                "name": None if self.quirks.here(number + 1, every=len(PEOPLE)) else name,
             }
             for number, (name, _) in enumerate(PEOPLE)
         ]
+
+    def _users(self, place: int) -> list[Body]:
+        """The users of an account: in the second the last one is missing, in the third two."""
+        return self.people[: len(self.people) - place % 3]
 
     @cached_property
     def _accounts(self) -> list[Body]:
@@ -147,7 +165,7 @@ class Account:
         return {
             "/accounts": listed("accounts", self._accounts),
             **{
-                f"/accounts/{account_id}/users": listed("users", self.people[number:])
+                f"/accounts/{account_id}/users": listed("users", self._users(number))
                 for number, account_id in enumerate(self.ids)
             },
             "/user": user,
@@ -155,7 +173,7 @@ class Account:
                 "teams",
                 [
                     {"id": f"{9001:024x}", "name": "Platform", "users": self.people[:3]},
-                    {"id": f"{9002:024x}", "name": "Analytics", "users": []},
+                    {"id": f"{9002:024x}", "name": "Analytics", "users": self.people[4:5]},
                 ],
             ),
             "/billables": listed("billables", self.billables()),
@@ -167,17 +185,21 @@ class Account:
 
     def summary(self, deployment_id: str) -> Body:
         """An entry of the list of deployments."""
-        deployment = self._deployment(self.deployment_ids.index(deployment_id))
-        random = self._random(f"deployment {deployment_id}")
-        opened = OPENED + timedelta(minutes=random.randrange(60, 500_000))
-        web_ui = f"https://app.compose.example/northwind/deployments/{deployment.index}"
+        deployment = self._deployment(deployment_id)
+        place = deployment.index
+        notes = None if place % 2 else "Owned by the platform team.\nAsk before scaling."
+        if place == NEW_CODE:
+            notes = "Billing code CC-1001 until January 2018."
+        web_ui = f"https://app.compose.example/northwind/deployments/{deployment.name}"
         summary: Body = {
             "id": deployment_id,
             "name": deployment.name,
             "type": deployment.database.type,
-            "created_at": formatted(opened, random.randrange(3)),
-            "notes": random.choice((None, "Owned by the platform team.\nAsk before scaling.")),
-            "customer_billing_code": random.choice((None, "CC-1001", "CC-2040")),
+            "created_at": formatted(deployment.created_at, place),
+            "notes": notes,
+            "customer_billing_code": None
+            if place in NO_CODE
+            else ("CC-1001" if deployment.database.purpose in _SHOP else "CC-2040"),
             "_links": {"compose_web_ui": link(web_ui)},
         }
         if deployment.has_quirk(every=3):
@@ -195,8 +217,9 @@ class Account:
         Returns:
             The body.
         """
-        deployment = self._deployment(self.deployment_ids.index(deployment_id))
-        deployment = replace(deployment, is_ill=deployment_id == self.ill)
+        deployment = self._deployment(deployment_id)
+        if deployment_id == self.ill:
+            deployment = replace(deployment, is_ill=True)
         body = RESOURCES[name](deployment, self._random(f"{name} of {deployment_id}"))
         if not name:
             summary = self.summary(deployment_id)
@@ -205,4 +228,4 @@ class Account:
 
     def billables(self) -> list[Body]:
         """The billable items of the account."""
-        return billables(self.deployments, self._random("billables"))
+        return billables([*self.former_deployments, *self.deployments])

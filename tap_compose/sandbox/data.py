@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from random import Random
-
-    from tap_compose.sandbox.quirks import Quirks
 
 Body = dict[str, Any]
 
@@ -20,6 +17,7 @@ NOW = datetime(2018, 6, 1, 12, 0, 0, tzinfo=timezone.utc)
 """The account's present: nothing in it is later, but for times that mean "still current"."""
 
 OPENED = datetime(2015, 3, 2, 9, 0, 0, tzinfo=timezone.utc)
+"""When the account was opened, with its first deployment."""
 
 
 class Database(NamedTuple):
@@ -28,8 +26,10 @@ class Database(NamedTuple):
     Attributes:
         type: Its type.
         name: Its name for people.
-        versions: Its versions, the newest last.
-        beta: A version that is not stable yet, if any; ``versions`` themselves if none is.
+        purpose: What the account's deployments of this type hold.
+        versions: The status of each version, the newest stable one last of the stable ones.
+        preferred: The versions that are offered first.
+        price: US dollars per unit and month; None if it is free.
         unit_type: What is counted in units.
         starting_units: The fewest units.
         can_download: Whether its backups can be downloaded.
@@ -38,60 +38,95 @@ class Database(NamedTuple):
 
     type: str
     name: str
-    versions: tuple[str, ...]
-    beta: tuple[str, ...] = ()
+    purpose: str
+    versions: dict[str, str]
+    preferred: tuple[str, ...]
+    price: float | None
     unit_type: str = "data"
     starting_units: int = 1
     can_download: bool = False
     can_restore: bool = False
 
+    @property
+    def stable(self) -> list[str]:
+        """The versions that are no longer beta and not yet deprecated; all if there are none."""
+        found = [version for version, status in self.versions.items() if status == "stable"]
+        return found or list(self.versions)
 
+
+DEPRECATED, STABLE, BETA = "deprecated", "stable", "beta"
+
+# Which backups can be downloaded or restored is from the vendor's page on backups.
 DATABASES = (
     Database(
-        "postgresql",
-        "PostgreSQL",
-        ("9.4.10", "9.5.10", "9.6.6"),
-        beta=("10.1",),
+        *("postgresql", "PostgreSQL", "orders"),
+        {"9.4.10": DEPRECATED, "9.4.15": STABLE, "9.5.10": STABLE, "9.6.6": STABLE, "10.1": BETA},
+        ("9.4.15", "9.5.10", "9.6.6"),
+        *(17.5, "data", 1),
         can_download=True,
         can_restore=True,
     ),
     Database(
-        "elastic_search",
-        "Elasticsearch",
-        ("1.7.5", "2.4.0", "5.6.3"),
-        starting_units=2,
+        *("elastic_search", "Elasticsearch", "search"),
+        {"1.7.5": DEPRECATED, "2.4.0": DEPRECATED, "5.6.3": STABLE},
+        ("5.6.3",),
+        *(22.5, "data", 2),
         can_restore=True,
     ),
     Database(
-        "redis",
-        "Redis",
-        ("3.2.11", "4.0.8"),
-        unit_type="memory",
+        *("redis", "Redis", "sessions"),
+        {"3.2.11": STABLE, "4.0.8": STABLE},
+        ("4.0.8",),
+        *(11.25, "memory", 1),
         can_download=True,
         can_restore=True,
     ),
     Database(
-        "mongodb",
-        "MongoDB",
-        ("3.2.18", "3.4.10"),
-        beta=("3.6.2",),
+        *("mongodb", "MongoDB", "catalogue"),
+        {"3.2.18": DEPRECATED, "3.4.10": STABLE, "3.6.2": BETA},
+        ("3.4.10",),
+        *(15.6, "data", 1),
         can_download=True,
         can_restore=True,
     ),
     Database(
-        "rabbitmq",
-        "RabbitMQ",
+        *("rabbitmq", "RabbitMQ", "queue"),
+        {"3.6.14": STABLE},
         ("3.6.14",),
-        unit_type="memory",
+        *(16.0, "memory", 1),
         can_download=True,
         can_restore=True,
     ),
-    Database("mysql", "MySQL", ("5.7.20",), can_download=True),
-    Database("etcd", "etcd", ("2.3.8", "3.2.10"), can_download=True),
-    Database("rethink", "RethinkDB", ("2.3.6",), can_download=True),
-    Database("scylla", "ScyllaDB", ("2.0.2",), ("2.0.2",), starting_units=10, can_restore=True),
-    Database("janusgraph", "JanusGraph", ("0.1.1",), ("0.1.1",)),
-    Database("disque", "Disque", ("1.0-rc1",), ("1.0-rc1",), unit_type="memory"),
+    Database(
+        *("mysql", "MySQL", "shop"),
+        {"5.7.20": STABLE},
+        ("5.7.20",),
+        *(14.25, "data", 1),
+        can_download=True,
+    ),
+    Database(
+        *("etcd", "etcd", "config"),
+        {"2.3.8": STABLE, "3.2.10": STABLE},
+        ("2.3.8", "3.2.10"),
+        *(9.75, "data", 1),
+        can_download=True,
+    ),
+    Database(
+        *("rethink", "RethinkDB", "feed"),
+        {"2.3.6": STABLE},
+        ("2.3.6",),
+        *(15.0, "data", 1),
+        can_download=True,
+    ),
+    Database(
+        *("scylla", "ScyllaDB", "metrics"),
+        {"2.0.2": STABLE},
+        ("2.0.2",),
+        *(6.4, "data", 10),
+        can_restore=True,
+    ),
+    Database(*("janusgraph", "JanusGraph", "recommendations"), {"0.1.1": BETA}, ("0.1.1",), 25.0),
+    Database(*("disque", "Disque", "jobs"), {"1.0-rc1": BETA}, ("1.0-rc1",), None, "memory"),
 )
 PEOPLE = (
     ("Ada Byron", "ada"),
@@ -102,7 +137,14 @@ PEOPLE = (
     ("Michael Stone", "michael"),
     ("Ivy Ooi", "ivy"),
 )
-PURPOSES = ("orders", "search", "sessions", "catalogue", "queue", "billing", "config", "events")
+"""The account's users. Ada opened it; the next three configure deployments, the rest read data."""
+
+INACTIVE_SINCE = datetime(2018, 1, 15, 17, 0, 0, tzinfo=timezone.utc)
+"""When the last of ``PEOPLE`` was last seen."""
+
+FORMER: Body = {"id": f"{77:024x}", "name": "Rob Field"}
+"""Somebody who is no longer a user of the account, but still has a role."""
+
 DATACENTERS = (
     ("aws", "us-east-1"),
     ("aws", "eu-west-1"),
@@ -111,53 +153,19 @@ DATACENTERS = (
 )
 
 
-@dataclass(frozen=True)
-class Deployment:
-    """What the bodies of a deployment are made from.
-
-    Attributes:
-        id: Its id.
-        index: Its place in the list of deployments.
-        name: Its name.
-        account_id: The account that it belongs to.
-        cluster_id: The cluster that it runs on.
-        cluster_name: The name of that cluster.
-        people: The users of that account.
-        recipes: How many recipes it has at the top level.
-        quirks: How many rare shapes there are.
-        is_ill: Whether alerts are raised on it.
-    """
-
-    id: str
-    index: int
-    name: str
-    account_id: str
-    cluster_id: str
-    cluster_name: str
-    people: list[Body]
-    recipes: int
-    quirks: Quirks
-    is_ill: bool = False
-
-    def has_quirk(self, *, every: int) -> bool:
-        """Return whether it has a rare shape that one in so many has, see ``Quirks``."""
-        return self.quirks.here(self.index, every=every)
-
-    @property
-    def database(self) -> Database:
-        """The type of its database."""
-        return DATABASES[self.index % len(DATABASES)]
-
-    @property
-    def version(self) -> str:
-        """The version of its database: not always the newest."""
-        versions = self.database.versions
-        return versions[(self.index + self.index // len(DATABASES) + 1) % len(versions)]
-
-
 def made_id(random: Random) -> str:
     """Return a new id: 24 hexadecimal digits."""
     return f"{random.getrandbits(96):024x}"
+
+
+def user_id(place: int) -> str:
+    """Return the id of one of ``PEOPLE``."""
+    return f"{place + 1:024x}"
+
+
+def address_of(place: int) -> str:
+    """Return the address from which one of ``PEOPLE`` works."""
+    return f"198.51.100.{place + 11}"
 
 
 def formatted(moment: datetime, spelling: int) -> str:

@@ -7,15 +7,29 @@ from typing import TYPE_CHECKING
 
 from tap_compose.sandbox.data import (
     DATACENTERS,
+    FORMER,
     NOW,
     Body,
-    Deployment,
     formatted,
     link,
     listed,
     made_id,
 )
 from tap_compose.sandbox.details import details
+from tap_compose.sandbox.history import (
+    FAILED_BACKUP,
+    FORMER_USER,
+    FULL,
+    ONE_ADMIN,
+    OPEN,
+    OVERDUE_BACKUP,
+    OVERDUE_DAYS,
+    OVERSIZED,
+    RUNNING,
+    UNRESTRICTED,
+    WIDE,
+    Deployment,
+)
 from tap_compose.sandbox.recipes import recipes
 
 if TYPE_CHECKING:
@@ -24,10 +38,10 @@ if TYPE_CHECKING:
 
 
 def _addons(deployment: Deployment, random: Random) -> Body:
-    addons = [
-        {"name": name, "is_active": random.random() < 0.5}
-        for name in ("papertrail", "new_relic", "kibana")[: 1 + deployment.index % 3]
-    ]
+    names = ["papertrail", "new_relic"][: 1 + deployment.index % 2]
+    addons = [{"name": name, "is_active": random.random() < 0.5} for name in names]
+    if deployment.database.type == "elastic_search":
+        addons.append({"name": "kibana", "is_active": deployment.group == 0})
     return {"addons": addons} if deployment.has_quirk(every=2) else listed("addons", addons)
 
 
@@ -35,11 +49,10 @@ def _alerts(deployment: Deployment, random: Random) -> Body:
     alerts: list[Body] = []
     summary = "healthy"
     if deployment.is_ill:
-        capsule = made_id(random)
         summary = "critical"
         alerts = [
             {
-                "capsule_id": capsule,
+                "capsule_id": deployment.capsule(0),
                 "deployment_id": deployment.id,
                 "message": "Disk is 97% full",
                 "name": "disk",
@@ -59,16 +72,36 @@ def _alerts(deployment: Deployment, random: Random) -> Body:
 
 
 def _backups(deployment: Deployment, random: Random) -> Body:
-    backups: list[Body] = []
+    """The backups that the API keeps: 7 daily, 4 weekly, 3 monthly, 1 on demand."""
+    index = deployment.index
+    today = NOW.replace(hour=0, minute=0)
+    if index == OVERDUE_BACKUP:
+        today -= timedelta(days=OVERDUE_DAYS)
+    sunday = today - timedelta(days=(today.weekday() + 1) % 7)
+    firsts = [today.replace(day=1)]
+    while len(firsts) < 3:
+        firsts.append((firsts[-1] - timedelta(days=1)).replace(day=1))
     kept = [
-        *(("daily", age) for age in range(7)),
-        *(("weekly", 7 * age) for age in range(4)),
-        *(("monthly", 30 * age) for age in range(3)),
-        ("on_demand", 0),
+        *(("daily", today - timedelta(days=age)) for age in range(7)),
+        *(("weekly", sunday - timedelta(days=7 * age)) for age in range(4)),
+        *(("monthly", first) for first in firsts),
     ]
-    for number, (kind, days) in enumerate(kept):
-        moment = NOW - timedelta(days=days, seconds=random.randrange(3600))
-        is_running = kind == "on_demand" and deployment.index == 0
+    times = {"daily": 0, "weekly": 90, "monthly": 180}  # minutes after the daily one
+    found = [
+        (kind, deployment.backup_time(day) + timedelta(minutes=times[kind])) for kind, day in kept
+    ]
+    if deployment.on_demand_backup:
+        found.append(("on_demand", deployment.on_demand_backup))
+    backups: list[Body] = []
+    for number, (kind, moment) in enumerate(found):
+        if moment <= deployment.created_at:
+            continue
+        status = "complete"
+        if index == RUNNING and kind == "on_demand":
+            status = "running"
+        elif index == FAILED_BACKUP and number == 0:
+            status = "failed"
+        is_complete = status == "complete"
         backup_id = made_id(random)
         backups.append(
             {
@@ -76,10 +109,10 @@ def _backups(deployment: Deployment, random: Random) -> Body:
                 "deployment_id": deployment.id,
                 "name": f"{deployment.name}_{moment:%Y-%m-%d_%H-%M-%S}",
                 "type": kind,
-                "status": "running" if is_running else "complete",
-                "is_downloadable": not is_running and deployment.database.can_download,
-                "is_restorable": not is_running and deployment.database.can_restore,
-                "created_at": None if is_running else formatted(moment, number),
+                "status": status,
+                "is_downloadable": is_complete and deployment.database.can_download,
+                "is_restorable": is_complete and deployment.database.can_restore,
+                "created_at": None if status == "running" else formatted(moment, number),
                 "_links": {"self": link(f"deployments/{deployment.id}/backups/{backup_id}")},
             }
         )
@@ -94,7 +127,7 @@ def _logfiles(deployment: Deployment, random: Random) -> Body:
         logfile: Body = {
             "id": made_id(random),
             "deployment_id": deployment.id,
-            "capsule_id": made_id(random),
+            "capsule_id": deployment.capsule(number),
             "name": f"capsule-{moment:%Y-%m-%d}.log.gz",
             "region": DATACENTERS[deployment.index % len(DATACENTERS)][1],
             "status": "complete" if number else "writing",
@@ -124,8 +157,8 @@ def _portals(deployment: Deployment, random: Random) -> Body:
             "zone": "abc"[number],
             "hostname": f"portal{number}-{deployment.index}.northwind.example",
         }
-        if kind == "redis":
-            portal["ssl_enabled"] = number == 0
+        if kind == "redis":  # one in use is not encrypted
+            portal["ssl_enabled"] = number == 0 or deployment.group > 0
         portals.append(portal)
     return listed("portals", portals)
 
@@ -142,12 +175,19 @@ def _portal_users(deployment: Deployment, random: Random) -> Body:
 
 
 def _roles(deployment: Deployment, random: Random) -> Body:
+    people, index = deployment.people, deployment.index
+    admins = [people[place] for place in dict.fromkeys((0, deployment.creator or 1))]
+    if index == ONE_ADMIN:
+        del admins[0]
+    developers = [people[4 + index % (len(people) - 4)]] if deployment.group == 0 else people[4:6]
+    if index == FORMER_USER:
+        developers = [*developers, FORMER]
     return listed(
         "roles",
         [
-            {"name": "admin", "users": deployment.people[:1]},
-            {"name": "manager", "users": random.sample(deployment.people, 2)},
-            {"name": "developer", "users": []},
+            {"name": "admin", "users": admins},
+            {"name": "manager", "users": [people[deployment.operator]]},
+            {"name": "developer", "users": developers},
         ],
     )
 
@@ -163,16 +203,19 @@ def _team_roles(deployment: Deployment, random: Random) -> Body:
 
 
 def _scalings(deployment: Deployment, random: Random) -> Body:
-    database = deployment.database
+    database, index = deployment.database, deployment.index
     starting = database.starting_units
-    used = random.randrange(1, 12)
+    allocated = deployment.units_at(NOW)
+    used = max(1, allocated * random.randrange(60, 90) // 100)
+    if index in {FULL, OVERSIZED}:
+        used = allocated if index == FULL else 1
     memory, storage = (256, 256) if database.unit_type == "memory" else (102, 1024)
     body: Body = {
-        "allocated_units": max(used, starting) + random.randrange(4),
+        "allocated_units": allocated,
         "used_units": used,
         "starting_units": starting,
         # In the reference it is the greater of used and starting units, but it need not be.
-        "minimum_units": starting if deployment.index % 3 == 0 else max(used, starting),
+        "minimum_units": starting if index % 3 == 0 else max(used, starting),
         "memory_per_unit_in_mb": memory,
         "storage_per_unit_in_mb": storage,
         "unit_size_in_mb": memory if database.unit_type == "memory" else storage,
@@ -184,13 +227,14 @@ def _scalings(deployment: Deployment, random: Random) -> Body:
 
 
 def _versions(deployment: Deployment, random: Random) -> Body:
-    database = deployment.database
-    later = database.versions[database.versions.index(deployment.version) + 1 :]
+    stable = deployment.database.stable
+    is_stable = deployment.version in stable
+    later = stable[stable.index(deployment.version) + 1 :] if is_stable else stable
     return listed(
         "transitions",
         [
             {
-                "application": database.type,
+                "application": deployment.database.type,
                 "method": method,
                 "from_version": deployment.version,
                 "to_version": version,
@@ -202,18 +246,22 @@ def _versions(deployment: Deployment, random: Random) -> Body:
 
 
 def _whitelist(deployment: Deployment, random: Random) -> Body:
-    last = 1 + deployment.index % 3
-    is_open = deployment.index % 7 == 3
+    index = deployment.index
+    entries: list[tuple[str | None, str]] = [
+        ("office", "203.0.113.17/32"),
+        ("build machines", f"203.0.113.{64 + index % 8 * 8}/29"),
+        (None, f"198.51.100.{index % 250 + 1}"),
+    ]
+    del entries[1 + index % 3 :]
+    if index == OPEN:
+        entries.append(("until the migration is over", "0.0.0.0/0"))
+    elif index == WIDE:
+        entries.append(("all sites", "203.0.0.0/16"))
+    elif index == UNRESTRICTED:
+        entries.clear()
     return listed(
         "whitelist",
-        [
-            {
-                "id": made_id(random),
-                "description": random.choice((None, "office", "build machines")),
-                "ip": "0.0.0.0/0" if is_open and each == last else f"203.0.113.{each}/32",
-            }
-            for each in range(1, last + 1)
-        ],
+        [{"id": made_id(random), "description": text, "ip": ip} for text, ip in entries],
     )
 
 

@@ -8,33 +8,30 @@ from datetime import datetime, timezone
 from random import Random
 from typing import TYPE_CHECKING
 
-from tap_compose.sandbox.data import API, NOW, OPENED, PEOPLE, Body, Deployment, formatted, link
+from tap_compose.sandbox.data import (
+    API,
+    INACTIVE_SINCE,
+    NOW,
+    OPENED,
+    PEOPLE,
+    Body,
+    address_of,
+    formatted,
+    link,
+    user_id,
+)
+from tap_compose.sandbox.history import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EVENT_CODES = (
-    "provision",
-    "provision_from_backup",
-    "apply_configuration",
-    "reconfig",
-    "version.update",
-    "backup",
-    "backup_on_demand",
-    "capsule.destroy",
-    "install_lets_encrypt_certs",
-    "deprovision",
-    "add.haproxy",
-    "add.kibana",
-    "remove.kibana",
-    "add.nodes",
-    "remove.node",
-    "scale.members",
-)
-"""All that are known (docs/compose-api.md, Event codes)."""
+    from tap_compose.sandbox.history import Deployment
 
-_EVENTS = tuple(f"deployment.{each}" for each in (*EVENT_CODES, *["backup"] * 7))
-"""Backups are made daily, so many events are about them."""
+_BY_PEOPLE = (*["apply_configuration", "reconfig"] * 3, "backup_on_demand")
+_BY_THE_PLATFORM = (*["backup"] * 9, "install_lets_encrypt_certs")
+"""What happens again and again; what happens seldom is in ``Deployment.steps``."""
+
+_AGENTS = ("Mozilla/5.0 (X11; Linux x86_64)", "Mozilla/5.0 (Macintosh)", "curl/7.58.0")
 
 
 class EventLog:
@@ -43,7 +40,7 @@ class EventLog:
     Args:
         account_id: The account, if there are no deployments.
         deployments: The deployments that events concern.
-        events: How many events.
+        events: How many events; of what was done to deployments the newest, if there are too few.
         seed: Decides everything else.
     """
 
@@ -52,8 +49,23 @@ class EventLog:
     ) -> None:
         self._prefix = f"{Random(f'{seed}/events').getrandbits(32):08x}"
         self._account_id = account_id
-        self._deployments = deployments
-        self.times = event_times(Random(f"{seed}/event times"), events)
+        self._deployments = sorted(
+            (each for each in deployments if not each.gone), key=lambda each: each.created_at
+        )
+        self._starts = [_milliseconds(each.created_at) for each in self._deployments]
+        steps = sorted(
+            ((_milliseconds(step.at), each, step) for each in deployments for step in each.steps),
+            key=lambda each: each[0],
+        )
+        steps = steps[max(0, len(steps) - events) :]
+        self.times = event_times(Random(f"{seed}/event times"), events - len(steps))
+        self.times = sorted([*self.times, *(at for at, _, _ in steps)])
+        self._steps: dict[int, tuple[Deployment, Step]] = {}
+        for at, deployment, step in steps:
+            place = bisect_left(self.times, at)
+            while place in self._steps:
+                place += 1
+            self._steps[place] = (deployment, step)
         self._written: dict[int, bytes] = {}
 
     def __len__(self) -> int:
@@ -69,7 +81,7 @@ class EventLog:
         Returns:
             The new event's id.
         """
-        self.times.append(int(moment.timestamp() * 1000))
+        self.times.append(_milliseconds(moment))
         return self.id_at(len(self.times) - 1)
 
     def id_at(self, index: int) -> str:
@@ -93,41 +105,48 @@ class EventLog:
             The event.
         """
         moment = datetime.fromtimestamp(self.times[index] / 1000, timezone.utc)
-        what = _EVENTS[index * 7 % len(_EVENTS)]
-        _, user = PEOPLE[index % len(PEOPLE)]
+        deployment, step = self._steps.get(index) or self._routine(index, moment)
         event: Body = {
             "id": self.id_at(index),
-            "account_id": self._account_id,
+            "account_id": deployment.account_id if deployment else self._account_id,
             "created_at": formatted(moment, index),
-            "event": what,
+            "event": f"deployment.{step.event}",
             "data": {},
             "_links": {"self": link(f"{API}/audit_events/{self.id_at(index)}")},
         }
-        if index % 5:
-            event["user_id"] = f"{index % len(PEOPLE) + 1:024x}"
-            event["email"] = f"{user}@northwind.example"
-            event["ip"] = f"198.51.100.{index % 250 + 1}"
-            event["user_agent"] = "Mozilla/5.0 (X11; Linux x86_64)"
+        if step.person is not None:
+            event["user_id"] = user_id(step.person)
+            event["email"] = f"{PEOPLE[step.person][1]}@northwind.example"
+            event["ip"] = address_of(step.person)
+            event["user_agent"] = _AGENTS[step.person % len(_AGENTS)]
         elif index % 2:  # done by the platform; sometimes null, sometimes absent
             event |= {"user_id": None, "email": None, "ip": None, "user_agent": None}
-        if self._deployments:
-            deployment = self._deployments[index % len(self._deployments)]
-            event["account_id"] = deployment.account_id
+        if deployment:
             event["deployment_id"] = deployment.id
             event["cluster_id"] = deployment.cluster_id
             if deployment.quirks.here(index, every=9):
                 event["cluster_id"] = None
             elif deployment.quirks.here(index, every=11):
                 del event["deployment_id"]
-            units = index % 9 + 1
             event["data"] = {
-                "units": str(units),
-                "memory": f"{units} GB",
-                "storage": f"{2 * units} GB",
+                "units": str(step.units),
+                "memory": f"{step.units} GB",
+                "storage": f"{2 * step.units} GB",
                 "cluster": deployment.cluster_name,
                 "deployment": deployment.name,
             }
         return event
+
+    def _routine(self, index: int, moment: datetime) -> tuple[Deployment | None, Step]:
+        """An event that happens again and again, on a deployment that is there at the time."""
+        is_active = moment < INACTIVE_SINCE
+        person = None if index % 5 < 2 else index * 3 % (len(PEOPLE) - (not is_active))
+        codes = _BY_THE_PLATFORM if person is None else _BY_PEOPLE
+        event = codes[index * 7 // 5 % len(codes)]
+        known = bisect_right(self._starts, self.times[index])
+        deployment = self._deployments[index % (known or 1)] if self._deployments else None
+        units = deployment.units_at(moment) if deployment else 0
+        return deployment, Step(moment, event, "", person, units)
 
     def page(
         self,
@@ -172,8 +191,8 @@ class EventLog:
 
 def event_times(random: Random, events: int) -> list[int]:
     """Milliseconds: a steady trickle, quiet months, and bursts within a second or an instant."""
-    first, last = int(OPENED.timestamp() * 1000), int(NOW.timestamp() * 1000) - 60_000
-    quiet = int(datetime(2016, 8, 1, tzinfo=timezone.utc).timestamp() * 1000)
+    first, last = _milliseconds(OPENED), _milliseconds(NOW) - 60_000
+    quiet = _milliseconds(datetime(2016, 8, 1, tzinfo=timezone.utc))
     month = 30 * 24 * 3600 * 1000
     times: list[int] = []
     while len(times) < events:
@@ -185,3 +204,7 @@ def event_times(random: Random, events: int) -> list[int]:
         times += [at] if burst == 1 else [at + random.randint(0, spread) for _ in range(burst)]
     times.sort()
     return times
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tap_compose.sandbox.data import DATABASES, DATACENTERS, OPENED, Body, Database, formatted
+from tap_compose.sandbox.data import DATABASES, DATACENTERS, OPENED, Body, formatted
 
 
 def databases() -> list[Body]:
@@ -12,17 +12,17 @@ def databases() -> list[Body]:
     return [
         {
             "type": each.type,
-            "status": "beta" if set(each.versions) <= set(each.beta) else "stable",
+            "status": "stable" if "stable" in each.versions.values() else "beta",
             "display_name": each.name,
             "_embedded": {
                 "versions": [
                     {
                         "application": each.type,
-                        "status": _status(each, version),
-                        "preferred": version == each.versions[-1],
+                        "status": status,
+                        "preferred": version in each.preferred,
                         "version": version,
                     }
-                    for version in dict.fromkeys(each.versions + each.beta)
+                    for version, status in each.versions.items()
                 ]
             },
         }
@@ -36,12 +36,6 @@ def datacenters() -> list[Body]:
         {"region": region, "provider": provider, "slug": f"{provider}:{region}"}
         for provider, region in DATACENTERS
     ]
-
-
-def _status(database: Database, version: str) -> str:
-    if version in database.beta:
-        return "beta"
-    return "stable" if version == database.versions[-1] else "deprecated"
 
 
 def clusters(accounts: list[Body]) -> list[Body]:

@@ -31,5 +31,7 @@ class Billables(AccountStream):
         text("resource_identifier", "System that provides the resource."),
         text("sku", "Class of the resource."),
         number("units", "Number of data or memory units."),
-        text("replaces_id", "Billable that this one replaced after a scaling."),
+        text(
+            "replaces_id", "`identifier` of the resource that this one replaced when it was scaled."
+        ),
     )

@@ -52,7 +52,10 @@ class Databases(AccountStream):
             text("application", "Database type."),
             text("status", "Stability, as in database_versions."),
             text("version", "Version number."),
-            boolean("preferred", "Whether new deployments should take this version."),
+            boolean(
+                "preferred",
+                "Whether new deployments should take it; true for several versions of a type.",
+            ),
         ),
     )
 
@@ -67,7 +70,10 @@ class DatabaseVersions(AccountStream):
         key("application", "Database type, such as postgresql."),
         key("version", "Version number."),
         text("status", "Stability: stable, beta, alpha or deprecated."),
-        boolean("preferred", "Whether new deployments should take this version."),
+        boolean(
+            "preferred",
+            "Whether new deployments should take it; true for several versions of a type.",
+        ),
     )
 
     @classmethod

@@ -109,7 +109,11 @@ VALUES: dict[str, tuple[Callable[[Api], set[Any]], set[Any]]] = {
     "status of versions": (_version_statuses, {"stable", "beta", "deprecated"}),
     "status of databases": (_values("databases", "status"), {"stable", "beta"}),
     "event": (
-        _values("audit_events", "event"),
+        lambda api: {
+            log.event_at(place)["event"]
+            for log in [api.sandbox.account.events]
+            for place in range(len(log))
+        },
         {f"deployment.{each}" for each in EVENT_CODES.split()},
     ),
     "types of databases": (_values("databases", "type"), set(TYPES.split())),

@@ -247,15 +247,15 @@ class Recipe(Struct):
     template: Text
     status: Text
     status_detail: Text
-    source: Text
-    source_user: Text
-    source_ip: Text
     created_at: Time
     updated_at: Time
     operations_complete: int
     operations_total: int
     embedded: Recipes = field(name="_embedded")
     parent_id: Id | None = None
+    source: Text | None = None
+    source_user: Text | None = None
+    source_ip: Text | None = None
     source_reason: Text | None = None
 
 

@@ -64,7 +64,7 @@ JOINS: tuple[Join, ...] = (
     ),
     Join("deployment_details", ("provision_recipe_id",), "deployment_recipes"),
     Join("deployment_recipes", ("parent_id",), "deployment_recipes"),
-    Join("billables", ("replaces_id",), "billables"),
+    Join("billables", ("replaces_id",), "billables", ("identifier",)),
 )
 
 

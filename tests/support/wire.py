@@ -118,12 +118,16 @@ LOGFILE = record(
 )
 RECIPE = record(
     {
-        **all_as(ID, "id account_id deployment_id source_user"),
-        **all_as(TEXT, "name template status status_detail source source_ip"),
+        **all_as(ID, "id account_id deployment_id"),
+        **all_as(TEXT, "name template status status_detail"),
         **all_as(TIME, "created_at updated_at"),
         "_embedded": record({"recipes": each({"$ref": "#"})}),
     },
-    {"parent_id": ID, "source_reason": TEXT, **all_as(INT, "operations_complete operations_total")},
+    {
+        **all_as(ID, "parent_id source_user"),
+        **all_as(TEXT, "source source_reason source_ip"),
+        **all_as(INT, "operations_complete operations_total"),
+    },
 )
 VERSION = record({**all_as(TEXT, "application status version"), "preferred": BOOL})
 BILLABLE = record(
