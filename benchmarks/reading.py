@@ -10,7 +10,7 @@ import gc
 import json
 from statistics import median
 from time import process_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -58,7 +58,7 @@ def main() -> None:
     streams = TapCompose(config={"api_token": "t", "api_url": "http://127.0.0.1:9"}).streams
     gc.freeze()  # as the command does
     lines = [
-        line(streams[name], json.dumps(body).encode(), deployment_id, wanted)
+        line(cast("ComposeStream", streams[name]), json.dumps(body).encode(), deployment_id, wanted)
         for name, body, wanted in bodies
     ]
     print(table(["", "decode, µs per row", "read, µs per row", "ratio", "wanted"], lines))

@@ -14,7 +14,9 @@ from tap_compose.streams import STREAMS
 from tap_compose.times import time_text
 
 WORKERS = 16
-DECLARED: dict[str, Any] = {each.name: each for each in cast("Any", STREAMS)}
+DECLARED: dict[str, Any] = {
+    each.name: each for each in cast("Any", STREAMS) if each.name != "coverage"
+}
 
 
 def _first_of_each_path(names: list[str]) -> list[str]:

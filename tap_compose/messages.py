@@ -68,6 +68,10 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         if not self.is_busy:
             raise why
 
+    def resume(self) -> None:
+        """Write again after ``stop``."""
+        self._stop = None
+
     @override
     def serialize_message(self, message: Message) -> bytes:
         return _encoder.encode(message.to_dict())

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from tap_compose.logs import escape, mask
-from tap_compose.report import Scope, counted
+from tap_compose.report import StreamReport, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tap_compose.messages import MessageWriter
     from tap_compose.run import Run
-    from tap_compose.streams.base import ComposeStream
+    from tap_compose.streams.singer import SingerStream
 
 LOG_EVERY = 60.0
 """Seconds between two log lines."""
@@ -117,11 +117,11 @@ class Progress:
     """
 
     def __init__(
-        self, run: Run, streams: Sequence[ComposeStream], writer: MessageWriter, rate_over: float
+        self, run: Run, streams: Sequence[SingerStream], writer: MessageWriter, rate_over: float
     ) -> None:
         self._run = run
         self._names = [stream.name for stream in streams]
-        self._is_per_deployment = [stream.scope is Scope.DEPLOYMENT for stream in streams]
+        self._is_per_deployment = [stream.has_deployments for stream in streams]
         self._writer = writer
         self._rate_over = rate_over
         self._seen: deque[tuple[float, int, int]] = deque([(monotonic(), 0, 0)])
@@ -129,7 +129,7 @@ class Progress:
     def snapshot(self) -> ProgressSnapshot:
         """Return the progress of the run."""
         report = self._run.report
-        stream, stats = report.current_stream
+        stream, stats = next(reversed(report.synced.items()), ("", StreamReport()))
         position = self._names.index(stream) if stream in self._names else 0
         rows = sum(each.rows for each in list(report.streams.values()))
         requests = self._run.requests_sent
@@ -167,7 +167,7 @@ class Progress:
 
 
 def show(
-    run: Run, streams: Sequence[ComposeStream], writer: MessageWriter
+    run: Run, streams: Sequence[SingerStream], writer: MessageWriter
 ) -> AbstractContextManager[object]:
     """Show the progress of a run.
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
+from array import array
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
-from time import monotonic
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from http import HTTPStatus
+from time import monotonic, time_ns
+from typing import TYPE_CHECKING, NamedTuple
 
 from tap_compose.api.errors import ApiError, DeniedError, GoneError
 from tap_compose.logs import print_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
 logger = logging.getLogger("tap-compose")
 
@@ -30,38 +34,41 @@ class Scope(Enum):
 
 
 class Outcome(Enum):
-    """Why something is missing from the output."""
+    """What became of a stream, or of one deployment in it."""
+
+    READ = "read"
+    """All of its rows were written."""
 
     SKIPPED = "skipped"
     """The token may not read it, or it no longer exists."""
 
     FAILED = "failed"
-    """It should have been readable, and was not."""
-
-    DROPPED = "dropped"
-    """A row without its id, which a target could not distinguish from another."""
+    """It should have been readable, and was not, or a row of it has no id."""
 
 
-@dataclass(frozen=True)
-class Gap:
-    """Something that is missing from the output.
+class Missing(NamedTuple):
+    """Why something is missing from the output.
 
     Attributes:
-        outcome: Skipped, failed or dropped.
-        stream: The stream's name, or None if it concerns the run.
+        outcome: Skipped or failed.
         reason: Why, in one line.
-        item_id: The id of the deployment, account or the like, if it concerns one.
-        kind: What that is, in one word.
-        is_gone: Whether it does not exist, or no longer.
+        http_status: The status of the response; None if there was none.
     """
 
     outcome: Outcome
-    stream: str | None
     reason: str
-    item_id: str | None = None
-    kind: str = "deployment"
-    is_gone: bool = False
+    http_status: int | None = None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it does not exist, or no longer."""
+        return self.http_status in _GONE
+
+
+_GONE = {404, 410}
+
+_shared = lru_cache(maxsize=1000)(Missing)
+"""Makes one object for each reason, however many deployments have it."""
 
 _SKIPPED: Mapping[type[ApiError], frozenset[Scope]] = {
     DeniedError: frozenset(Scope),
@@ -97,30 +104,19 @@ def outcome_of(error_class: type[ApiError], scope: Scope) -> Outcome:
     return Outcome.SKIPPED if scope in _SKIPPED.get(error_class, ()) else Outcome.FAILED
 
 
-def gap_of(
-    error: ApiError, scope: Scope, stream: str, item_id: str | None = None, kind: str = ""
-) -> Gap:
+def missing_of(error: ApiError, scope: Scope) -> Missing:
     """Return what is missing because of an error.
 
     Args:
         error: Why something could not be read.
         scope: What it concerns.
-        stream: The stream's name.
-        item_id: The id of the deployment, account or the like, if it concerns one.
-        kind: What that is, in one word.
     """
     meaning = meaning_of(type(error), scope)
-    return Gap(
-        outcome_of(type(error), scope),
-        stream,
-        f"{meaning} ({error})" if meaning else str(error),
-        item_id,
-        kind,
-        is_gone=isinstance(error, GoneError),
-    )
+    reason = f"{meaning} ({error})" if meaning else str(error)
+    return Missing(outcome_of(type(error), scope), reason, error.status)
 
 
-def gap_of_list(error: ApiError, scope: Scope, path: str, stream: str) -> Gap:
+def missing_list(error: ApiError, scope: Scope, path: str) -> Missing:
     """Return what is missing because a list of accounts or deployments cannot be read.
 
     Without the list of deployments every stream that needs it has failed, whatever the error is.
@@ -129,17 +125,30 @@ def gap_of_list(error: ApiError, scope: Scope, path: str, stream: str) -> Gap:
         error: Why it cannot be read.
         scope: What the responses of the stream concern.
         path: The path of the list.
-        stream: The name of a stream that takes ids from it.
     """
     is_failed = scope is Scope.DEPLOYMENT
     outcome = Outcome.FAILED if is_failed else outcome_of(type(error), scope)
-    reason = f"the list of {path[1:]} cannot be read: {error}"
-    return Gap(outcome, stream, reason, is_gone=isinstance(error, GoneError))
+    return Missing(outcome, f"the list of {path[1:]} cannot be read: {error}", error.status)
+
+
+def missing_rows(reasons: Sequence[str]) -> Missing | None:
+    """Return what is missing because entries of a response are not rows; None if all are.
+
+    Args:
+        reasons: Why, for each of them.
+    """
+    if not reasons:
+        return None
+    counts = Counter(reasons).items()
+    texts = (f"{why} ({count:,} times)" if count > 1 else why for why, count in counts)
+    return Missing(Outcome.FAILED, "; ".join(texts), HTTPStatus.OK)
 
 
 @dataclass
-class StreamStats:
-    """The counters of a stream.
+class StreamReport:
+    """What a run did in a stream, in total and by deployment.
+
+    A run may read 20 streams of 20,000 deployments, so a deployment takes 24 bytes of it.
 
     Attributes:
         rows: Rows written, before any stream map.
@@ -150,6 +159,10 @@ class StreamStats:
         parts: How many partitions it has: its deployments, or 1 if it has none.
         parts_done: How many of these are complete.
         reached: The time up to which audit_events is complete; empty for other streams.
+        deployment_ids: The deployments that are read or missing; an empty text for the account.
+        row_counts: The rows written for each of them.
+        read_at: When the response of each came, by ``now``.
+        missing: What is missing, by deployment.
     """
 
     rows: int = 0
@@ -160,58 +173,104 @@ class StreamStats:
     parts: int = 1
     parts_done: int = 0
     reached: str = ""
+    deployment_ids: list[str] = field(default_factory=list)
+    row_counts: array[int] = field(default_factory=lambda: array("q"))
+    read_at: array[int] = field(default_factory=lambda: array("q"))
+    missing: dict[str, Missing] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
         """How long its sync took."""
         return 0.0 if self.began is None else self.ended - self.began
 
+    @property
+    def is_any_read(self) -> bool:
+        """Whether at least one deployment, or the account, was read."""
+        return len(self.deployment_ids) > len(self.missing)
+
+    def note(
+        self, deployment_id: str, read_at: int, rows: int = 0, missing: Missing | None = None
+    ) -> None:
+        """Note what became of a deployment; of several responses for it the worst counts.
+
+        Args:
+            deployment_id: The deployment; an empty text for the account.
+            read_at: When the response came, by ``now``: before its rows were extracted.
+            rows: How many rows of it were written.
+            missing: What is missing of it, if anything is.
+        """
+        if self.deployment_ids[-1:] == [deployment_id]:
+            self.row_counts[-1] += rows
+        else:
+            self.deployment_ids.append(deployment_id)
+            self.row_counts.append(rows)
+            self.read_at.append(read_at)
+        before = self.missing.get(deployment_id)
+        if missing is not None and before is None:
+            self.missing[deployment_id] = _shared(*missing)
+        elif missing is not None and before is not None and missing.reason not in before.reason:
+            worse = before if before.outcome is Outcome.FAILED else missing
+            reason = f"{before.reason}; {missing.reason}"
+            self.missing[deployment_id] = worse._replace(reason=reason)
+
+    def count_of(self, outcome: Outcome) -> int:
+        """Return how many deployments are skipped, or failed."""
+        return sum(each.outcome is outcome for each in list(self.missing.values()))
+
 
 @dataclass
 class Report:
-    """Collects the counters and the gaps of one run.
+    """What a run did: the one record that the summary, --test and coverage are made from.
 
     Attributes:
-        gaps: What is missing.
-        streams: The counters of each stream, by name.
+        streams: What it did in each stream, by name; and what is wrong with deployment_ids.
         began: When the run began, monotonic seconds.
         requests: All requests of the run, those for shared lists and probes included.
     """
 
-    gaps: list[Gap] = field(default_factory=list)
-    streams: dict[str, StreamStats] = field(default_factory=dict)
+    streams: dict[str, StreamReport] = field(default_factory=dict)
     began: float = field(default_factory=monotonic)
     requests: int = 0
 
-    def stats_of(self, stream: str) -> StreamStats:
-        """Return the counters of a stream, for the caller to increase."""
-        return self.streams.setdefault(stream, StreamStats())
+    def of(self, stream: str) -> StreamReport:
+        """Return what the run did in a stream, for the caller to add to."""
+        return self.streams.setdefault(stream, StreamReport())
 
-    @property
-    def current_stream(self) -> tuple[str, StreamStats]:
-        """The stream whose sync began last, and its counters; an empty name before the first."""
-        begun = [each for each in list(self.streams.items()) if each[1].began is not None]
-        return begun[-1] if begun else ("", StreamStats())
-
-    def add(self, gap: Gap) -> None:
-        """Record a gap; only the summary logs it, unless the log level is DEBUG.
+    def note(
+        self,
+        stream: str,
+        deployment_id: str,
+        read_at: int,
+        rows: int = 0,
+        missing: Missing | None = None,
+    ) -> None:
+        """Note what became of a deployment; only the summary logs it, but for the level DEBUG.
 
         Args:
-            gap: What is missing.
+            stream: The stream's name.
+            deployment_id: The deployment; an empty text for the account.
+            read_at: When the response came, by ``now``: before its rows were extracted.
+            rows: How many rows of it were written.
+            missing: What is missing of it, if anything is.
         """
-        self.gaps.append(gap)
-        for _, line in _gap_lines([gap]):
-            logger.debug("%s", line)
+        self.of(stream).note(deployment_id, read_at, rows, missing)
+        if missing is not None:
+            only = StreamReport(missing={deployment_id: missing})
+            for _, line in missing_lines({stream: only}):
+                logger.debug("%s", line)
 
-    def gaps_of(self, stream: str, outcome: Outcome | None = None) -> list[Gap]:
-        """The gaps of a stream, all of them or those of one outcome."""
-        return [gap for gap in self.gaps if gap.stream == stream and outcome in {None, gap.outcome}]
+    @property
+    def synced(self) -> dict[str, StreamReport]:
+        """The streams whose sync began, in this order."""
+        return {name: each for name, each in list(self.streams.items()) if each.began is not None}
 
     @property
     def missing_text(self) -> str:
-        """How many gaps there are of each outcome; empty if there are none."""
-        outcomes = [gap.outcome for gap in list(self.gaps)]
-        counts = {each.value: outcomes.count(each) for each in Outcome}
+        """How much is missing by outcome; empty if nothing is."""
+        counts = {
+            each.value: sum(stream.count_of(each) for stream in list(self.streams.values()))
+            for each in (Outcome.SKIPPED, Outcome.FAILED)
+        }
         return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
     def exit_status(self, *, fail_on_skip: bool) -> int:
@@ -223,7 +282,12 @@ class Report:
         Returns:
             0 if everything that should be readable was written, otherwise 1.
         """
-        return int(any(fail_on_skip or gap.outcome is not Outcome.SKIPPED for gap in self.gaps))
+        return int(
+            any(
+                each.count_of(Outcome.FAILED) or (fail_on_skip and each.missing)
+                for each in self.streams.values()
+            )
+        )
 
     def verdict(self, stopped: str | None, *, fail_on_skip: bool) -> tuple[int, str]:
         """Return one line on whether the output is complete.
@@ -235,22 +299,32 @@ class Report:
         Returns:
             The log level of the line, and the line.
         """
-        rows = sum(stats.rows for stats in self.streams.values())
+        rows = sum(each.rows for each in self.streams.values())
         missing = self.missing_text and f" with {self.missing_text}"
         level, end = logging.INFO, ""
         if stopped is not None:
             level, state = logging.ERROR, f"stopped early: {stopped};"
         elif self.exit_status(fail_on_skip=False):
             level, state = logging.ERROR, f"incomplete{missing}:"
-            end = "" if rows else advice_on(self.gaps)
+            end = "" if any(each.is_any_read for each in self.streams.values()) else self.advice
         else:
             state = f"done{missing}:"
             if self.exit_status(fail_on_skip=fail_on_skip):
                 level, end = logging.WARNING, "; exit status 1, because fail_on_skip is set"
         return level, (
-            f"{state} {counted(rows, 'row')} from {counted(len(self.streams), 'stream')}, "
+            f"{state} {counted(rows, 'row')} from {counted(len(self.synced), 'stream')}, "
             f"{counted(self.requests, 'request')}, {monotonic() - self.began:.1f} s{end}"
         )
+
+    @property
+    def advice(self) -> str:
+        """What to do if nothing at all can be read, to be appended to a line; or nothing."""
+        is_wrong = any(
+            each.outcome is Outcome.FAILED and each.is_gone
+            for stream in self.streams.values()
+            for each in stream.missing.values()
+        )
+        return "; check the path of api_url, which is usually /2016-07" if is_wrong else ""
 
     def show(self, stopped: str | None = None, *, fail_on_skip: bool) -> None:
         """Print the summary of the run: a table if stderr is a terminal, otherwise log lines.
@@ -261,94 +335,94 @@ class Report:
         """
         level, verdict = self.verdict(stopped, fail_on_skip=fail_on_skip)
         if sys.stderr.isatty():
-            lines = [*self._table(), *(line for _, line in _gap_lines(self.gaps)), verdict]
+            lines = [*self._table(), *(line for _, line in missing_lines(self.streams)), verdict]
             print_lines(["", *lines])
             return
-        for stream, stats in self.streams.items():
-            counts = self._counts(stream, stats)
+        for stream, each in self.synced.items():
+            counts = _counts(each)
             words = (
-                counted(stats.rows, "row"),
-                counted(stats.requests, "request"),
-                counted(stats.retries, "retry", "retries"),
-                *(f"{counts[each.value]:,} {each.value}" for each in Outcome),
+                counted(each.rows, "row"),
+                counted(each.requests, "request"),
+                counted(each.retries, "retry", "retries"),
+                f"{counts['skipped']:,} skipped",
+                f"{counts['failed']:,} failed",
                 f"{counts['seconds']} s",
             )
             extra = {"summary": {stream: counts}}
             logger.info("summary of %s: %s", stream, ", ".join(words), extra=extra)
-        self.log_gaps()
+        for line_level, line in missing_lines(self.streams):
+            logger.log(line_level, "%s", line)
         logger.log(level, "%s", verdict)
-
-    def log_gaps(self) -> None:
-        """Log what is missing and why."""
-        for level, line in _gap_lines(self.gaps):
-            logger.log(level, "%s", line)
-
-    def _counts(self, stream: str, stats: StreamStats) -> dict[str, float]:
-        return {
-            "rows": stats.rows,
-            "requests": stats.requests,
-            "retries": stats.retries,
-            **{outcome.value: len(self.gaps_of(stream, outcome)) for outcome in Outcome},
-            "seconds": round(stats.seconds, 2),
-        }
 
     def _table(self) -> list[str]:
         """The counters of each stream."""
         rows: list[list[str]] = []
-        for stream, stats in self.streams.items():
-            counts = self._counts(stream, stats)
+        for stream, each in self.synced.items():
+            counts = _counts(each)
             rows.append([stream, *(f"{value:,}" if value else "-" for value in counts.values())])
-        head = ["stream", *self._counts("", StreamStats())]
+        head = ["stream", *_counts(StreamReport())]
         return aligned([head, *rows], numbers=range(1, len(head)))
 
 
-def advice_on(gaps: Iterable[Gap]) -> str:
-    """Return what to do if nothing at all can be read, to be appended to a line; or nothing.
+def _counts(stream: StreamReport) -> dict[str, float]:
+    return {
+        "rows": stream.rows,
+        "requests": stream.requests,
+        "retries": stream.retries,
+        "skipped": stream.count_of(Outcome.SKIPPED),
+        "failed": stream.count_of(Outcome.FAILED),
+        "seconds": round(stream.seconds, 2),
+    }
 
-    Args:
-        gaps: What is missing.
-    """
-    is_wrong = any(gap.outcome is Outcome.FAILED and gap.is_gone for gap in gaps)
-    return "; check the path of api_url, which is usually /2016-07" if is_wrong else ""
 
-
-def _gap_lines(gaps: Sequence[Gap]) -> list[tuple[int, str]]:
+def missing_lines(streams: Mapping[str, StreamReport]) -> list[tuple[int, str]]:
     """Return what is missing and why, with its log level.
 
     One line per outcome and stream, however many deployments there are; streams that lack the same
     share a line.
+
+    Args:
+        streams: What the run did in each stream, by name.
     """
-    found: dict[tuple[Outcome, str | None, str], tuple[dict[str, None], dict[str, None]]] = {}
-    for gap in gaps:
-        items, reasons = found.setdefault((gap.outcome, gap.stream, gap.kind), ({}, {}))
-        reasons[gap.reason] = None
-        if gap.item_id:
-            items[gap.item_id] = None
-    streams: dict[tuple[Outcome, str, str], list[str]] = {}
-    for (outcome, stream, kind), (items, reasons) in found.items():
-        where, why = _items(kind, list(items)), _first(list(reasons), "; ")
-        streams.setdefault((outcome, where, why), []).extend([stream] if stream else [])
+    found: dict[tuple[Outcome, str, str], list[str]] = {}
+    for name, stream in streams.items():
+        for outcome in (Outcome.SKIPPED, Outcome.FAILED):
+            missing = {each: why for each, why in stream.missing.items() if why.outcome is outcome}
+            if missing:
+                where = _deployments([each for each in missing if each])
+                why = listed(list(dict.fromkeys(each.reason for each in missing.values())), "; ")
+                found.setdefault((outcome, where, why), []).append(name)
     return [
         (
             logging.WARNING if outcome is Outcome.SKIPPED else logging.ERROR,
-            ": ".join(part for part in (outcome.value, f"{', '.join(names)}{where}", why) if part),
+            f"{outcome.value}: {', '.join(names)}{where}: {why}",
         )
         for each in Outcome
-        for (outcome, where, why), names in streams.items()
+        for (outcome, where, why), names in found.items()
         if outcome is each
     ]
 
 
-def _items(kind: str, ids: Sequence[str]) -> str:
+def _deployments(ids: Sequence[str]) -> str:
     if len(ids) > 1:
-        return f" of {len(ids):,} {kind}s ({_first(ids, ', ')})"
-    return f" of {kind} {ids[0]}" if ids else ""
+        return f" of {len(ids):,} deployments ({listed(ids)})"
+    return f" of deployment {ids[0]}" if ids else ""
 
 
-def _first(texts: Sequence[str], separator: str) -> str:
-    """Return the first few texts."""
+def listed(texts: Sequence[str], separator: str = ", ") -> str:
+    """Return the first few texts in a line, and how many more there are.
+
+    Args:
+        texts: The texts.
+        separator: What stands between them.
+    """
     more = len(texts) - _NAMED
     return separator.join([*texts[:_NAMED], *([f"{more:,} more"] if more > 0 else [])])
+
+
+def now() -> int:
+    """Return the time in milliseconds since 1970, rounded down as in the canonical spelling."""
+    return time_ns() // 1_000_000
 
 
 def counted(count: int, singular: str, plural: str | None = None) -> str:

@@ -13,13 +13,13 @@ from tap_compose.api import hal
 from tap_compose.api.client import Client, Request
 from tap_compose.api.errors import ApiError, RunEndingError
 from tap_compose.api.transport import Transport
-from tap_compose.report import Gap, Outcome, Report
+from tap_compose.report import Missing, Outcome, Report, listed, missing_rows, now
 from tap_compose.rows import UnfitError, text_of
 from tap_compose.settings import Settings
 from tap_compose.times import time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 DEPLOYMENTS = "/deployments"
 """The path of the list that deployment_ids and deployment_shard choose from."""
@@ -35,7 +35,7 @@ class Run:
         config: The settings as the user gave them; checked at the first use, because discovery
             needs none.
         longest_backoff: Seconds before a retry at most, unless ``Retry-After`` asks for more.
-        report: The counters and the gaps.
+        report: What it did so far.
         started: When the run began, as a canonical time: no bookmark is ever later.
     """
 
@@ -95,7 +95,7 @@ class Run:
 
     @property
     def lists_are_complete(self) -> bool:
-        """Whether every account and deployment in the lists had an id."""
+        """Whether the lists could be read, and every account and deployment in them had an id."""
         return not self._incomplete_lists
 
     @property
@@ -149,9 +149,10 @@ class Run:
         chosen, shard = self.settings.deployment_ids, self.settings.deployment_shard
         if chosen is not None:
             wanted = set(chosen)
-            for unknown in sorted(wanted - set(ids)):
-                reason = f"deployment {unknown} of deployment_ids does not exist in this account"
-                self.report.add(Gap(Outcome.SKIPPED, None, reason))
+            if unknown := sorted(wanted - set(ids)):
+                reason = f"the account has no deployment {listed(unknown)}"
+                missing = Missing(Outcome.SKIPPED, reason)
+                self.report.note("deployment_ids", "", now(), missing=missing)
             ids = [each for each in ids if each in wanted]
         return [each for each in ids if shard.holds(each)] if shard else ids
 
@@ -162,6 +163,7 @@ class Run:
         except RunEndingError:
             raise
         except ApiError as error:
+            self._incomplete_lists.add(name)
             return error
         ids: dict[str, None] = {}
         dropped: list[str] = []
@@ -172,20 +174,10 @@ class Run:
                 ids[item_id] = None
             else:
                 dropped.append("a row without its id")
-        self.report_dropped(name, dropped)
-        return list(ids)
-
-    def report_dropped(self, name: str, reasons: Sequence[str]) -> None:
-        """Report the entries of a list that have no id; once, even if several streams read it.
-
-        Args:
-            name: The name of the list and of its stream.
-            reasons: For each such entry, why it is not a row.
-        """
-        if reasons and name not in self._incomplete_lists:
+        if missing := missing_rows(dropped):
             self._incomplete_lists.add(name)
-            for reason in reasons:
-                self.report.add(Gap(Outcome.DROPPED, name, reason))
+            self.report.note(name, "", now(), missing=missing)
+        return list(ids)
 
 
 def _id_of(item: dict[str, Any]) -> str | None:

@@ -32,7 +32,7 @@ from tap_compose.api.errors import unexpected
 from tap_compose.check import table, try_streams
 from tap_compose.logs import mask_always, print_lines, protect_handlers
 from tap_compose.messages import MessageWriter, StopRun, stdout_failed
-from tap_compose.report import Report
+from tap_compose.report import missing_lines
 from tap_compose.run import Run
 from tap_compose.settings import (
     SETTINGS_SCHEMA,
@@ -46,6 +46,8 @@ from tap_compose.settings import (
 )
 from tap_compose.stream_maps import check_stream_maps
 from tap_compose.streams import STREAMS
+from tap_compose.streams.base import ComposeStream
+from tap_compose.streams.coverage import Coverage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     from singer_sdk.about import AboutInfo
     from singer_sdk.plugin_base import _ConfigInput
 
-    from tap_compose.streams.base import ComposeStream
+    from tap_compose.streams.singer import SingerStream
 
 
 _LONGEST_STOP = 5.0
@@ -127,7 +129,7 @@ class TapCompose(Tap):
         return Run(self.config)
 
     @override
-    def discover_streams(self) -> list[ComposeStream]:
+    def discover_streams(self) -> list[SingerStream]:
         return [stream(self, self.run) for stream in STREAMS]
 
     @classmethod
@@ -183,9 +185,9 @@ class TapCompose(Tap):
 
     @property
     @override
-    def streams(self) -> dict[str, ComposeStream]:  # type: ignore[override]
+    def streams(self) -> dict[str, SingerStream]:  # type: ignore[override]
         is_first = self._streams is None
-        streams = cast("dict[str, ComposeStream]", super().streams)
+        streams = cast("dict[str, SingerStream]", super().streams)
         if is_first:
             catalog: dict[str, Any] = self.input_catalog or {}
             for name in catalog.keys() - streams.keys():
@@ -205,16 +207,19 @@ class TapCompose(Tap):
                 'set "selected": true in the metadata of the streams that you want'
             )
             return 1
-        selected = self._selected_streams()
-        for stream, following in pairwise(selected):
+        requested = self._requested_streams()
+        for stream, following in pairwise(requested):
             stream.next_stream = following if following.can_prefetch else None
+        coverage = next(each for each in self.streams.values() if isinstance(each, Coverage))
+        coverage.is_whole = len(requested) == len(self.streams) - 1
+        selected = [*requested, *([coverage] if coverage.selected else [])]
         self._streams = {stream.name: stream for stream in selected}  # each other one is a log line
 
         def sync() -> None:
             with progress.show(self.run, selected, self.message_writer):
                 self.sync_all()
 
-        return self._reported(sync)
+        return self._reported(sync, coverage if coverage.selected else None)
 
     def test_and_report(self) -> int:
         """Print on stderr whether the token works and which streams it may read.
@@ -222,28 +227,32 @@ class TapCompose(Tap):
         Returns:
             The exit status: 0 if a sync could read everything that should be readable.
         """
+        streams = self._requested_streams()
         try:
-            results = try_streams(self.run, self._selected_streams())
+            try_streams(self.run, streams)
         except StopRun as stop:
             self.logger.error(str(stop))  # noqa: TRY400  # a traceback helps nobody here
             return stop.status
         finally:
             self.run.close()
-        self.run.report.log_gaps()
-        print_lines(table(results))
-        gaps = [each.gap for each in results if each.gap is not None]
-        report = Report([*self.run.report.gaps, *gaps])
+        report = self.run.report
+        names = {stream.name for stream in streams}
+        others = {name: each for name, each in report.streams.items() if name not in names}
+        for level, line in missing_lines(others):
+            self.logger.log(level, line)
+        print_lines(table(report, streams))
         return report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
 
-    def _selected_streams(self) -> list[ComposeStream]:
-        """Return the streams of this run, and let the client know which bodies they share."""
-        selected = [stream for stream in self.streams.values() if stream.selected]
+    def _requested_streams(self) -> list[ComposeStream]:
+        """Return the streams that send requests; tell the client which bodies they share."""
+        streams = self.streams.values()
+        selected = [each for each in streams if isinstance(each, ComposeStream) and each.selected]
         paths = Counter(stream.path for stream in selected)
         paths.update({stream.list_path for stream in selected if stream.list_path})
         self.run.expect_reads(paths)
         return selected
 
-    def _reported(self, work: Callable[[], object]) -> int:
+    def _reported(self, work: Callable[[], object], coverage: Coverage | None = None) -> int:
         """Do something, flush what it wrote, and print the summary."""
         super()._setup_signal_handlers()
         stopped: str | None = None
@@ -261,8 +270,12 @@ class TapCompose(Tap):
             else:
                 self.logger.debug("an exception", exc_info=True)
                 stopped = unexpected(error)
+            self.message_writer.resume()
             with suppress(StopRun):  # the target may be what is gone
                 self.write_message(StateMessage(value=self.state))
+                if coverage is not None and coverage.report.began is None:
+                    coverage.is_whole = False
+                    coverage.sync()
         report, fail_on_skip = self.run.report, self.run.settings.fail_on_skip
         report.show(stopped, fail_on_skip=fail_on_skip)
         return status or report.exit_status(fail_on_skip=fail_on_skip)

@@ -140,7 +140,7 @@ def _facts() -> Iterator[tuple[str, str, str, str, str, Any]]:
         entry = catalog[stream.name]
         key = entry.get("replication_key")
         keys = ", ".join(f"`{each}`" for each in entry["key_properties"])
-        path = stream.path.replace("{}", ":id")
+        path = getattr(stream, "path", "").replace("{}", ":id")
         replication = f"incremental on `{key}`" if key else "full"
         what = stream.__doc__.splitlines()[0]
         yield stream.name, what, path, keys, replication, entry["schema"]["properties"]
@@ -149,7 +149,9 @@ def _facts() -> Iterator[tuple[str, str, str, str, str, Any]]:
 def _sections() -> Iterator[str]:
     for name, what, path, keys, replication, properties in _facts():
         yield f"### {name}\n\n{what}\n"
-        yield f"`GET {path}` · key {keys} · {replication} · {requests_of(name)}\n"
+        parts = [f"`GET {path}`"] if path else []
+        parts += [f"key {keys}", replication, requests_of(name)]
+        yield f"{' · '.join(parts)}\n"
         rows = [f"| `{each}` | {kind} | {text} |" for each, kind, text in _columns(properties)]
         yield _table("| column | type | meaning |", rows)
         yield f"```sql\n{queries()[name]}\n```\n"
@@ -165,7 +167,9 @@ def queries() -> dict[str, str]:
 
 def requests_of(name: str) -> str:
     """Return how many requests a stream takes; ``tests/command/test_selection.py`` counts them."""
-    paths = {each.name: each.path for each in cast("Any", STREAMS)}
+    paths = {each.name: getattr(each, "path", "") for each in cast("Any", STREAMS)}
+    if not paths[name]:
+        return "no request"
     others = [each for each, path in paths.items() if path == paths[name] and each != name]
     shared = f", shared with {', '.join(others)}" if others else ""
     if paths[name].startswith("/deployments/{}"):

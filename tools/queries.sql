@@ -161,3 +161,10 @@ FROM compose.deployment_whitelist AS w
 JOIN compose.deployments AS d ON d.id = w.deployment_id
 WHERE w.ip LIKE '%/0'
 ORDER BY d.name, w.ip
+
+-- coverage
+SELECT c.stream, d.name AS deployment, c.outcome, c.reason
+FROM compose.coverage AS c
+LEFT JOIN compose.deployments AS d ON d.id = c.deployment_id
+WHERE c.outcome <> 'read'
+ORDER BY c.stream, d.name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_compose.streams import account, audit, billing, deployments, platform, recipes
+from tap_compose.streams import account, audit, billing, coverage, deployments, platform, recipes
 
 if TYPE_CHECKING:
-    from tap_compose.streams.base import ComposeStream
+    from tap_compose.streams.singer import SingerStream
 
-STREAMS: tuple[type[ComposeStream], ...] = (
+STREAMS: tuple[type[SingerStream], ...] = (
     account.Accounts,
     account.AccountUsers,
     account.User,
@@ -35,5 +35,7 @@ STREAMS: tuple[type[ComposeStream], ...] = (
     deployments.DeploymentTeamRoles,
     deployments.DeploymentVersions,
     deployments.DeploymentWhitelist,
+    coverage.Coverage,
 )
-"""Every stream of the tap, in the order of docs/streams.md; a run takes them by name."""
+"""Every stream of the tap, in the order of docs/streams.md; a run takes them by name, but coverage
+last."""

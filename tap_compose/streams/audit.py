@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from tap_compose.api.client import Request
 from tap_compose.api.errors import ApiError
+from tap_compose.report import missing_rows, now
 from tap_compose.streams.audit_pages import PAGE, TOLERANCE, Page
 from tap_compose.streams.audit_windows import Plan, WindowTuning
 from tap_compose.streams.base import AccountStream
@@ -27,10 +28,12 @@ from tap_compose.times import moved
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
 
     from tap_compose.api.client import CompletedRequests
     from tap_compose.rows import Row
+    from tap_compose.run import Run
     from tap_compose.streams.audit_windows import Batch, Window
 
 _ROWS_AT_ONCE = 500
@@ -66,8 +69,13 @@ class AuditEvents(AccountStream):
 
     window_tuning = WindowTuning()
 
+    def __init__(self, tap: Tap, run: Run) -> None:
+        super().__init__(tap, run)
+        self._dropped: list[str] = []
+
     @override
     def row_batches(self, context: Context | None) -> Iterator[list[Row]]:
+        read_at = now()
         at_once = self.run.client.max_concurrency
         start, end, since = self._time_range()
         plan = Plan(start, end, since=since, at_once=at_once, tuning=self.window_tuning)
@@ -81,7 +89,7 @@ class AuditEvents(AccountStream):
                 self._receive(plan, responses)
             elif batch.error is not None:
                 responses.close()
-                self.record_failure(batch.error)
+                self.note_response(None, read_at, batch.error, self.report.rows)
                 return
             else:
                 for first in range(0, len(batch.events), _ROWS_AT_ONCE):
@@ -89,6 +97,7 @@ class AuditEvents(AccountStream):
                     self._exchange(plan, responses)
                 self._move_bookmark(batch)
         self._bookmark.finish()
+        self.note(None, read_at, missing_rows(self._dropped), self.report.rows)
 
     def _exchange(self, plan: Plan, responses: CompletedRequests[Page]) -> None:
         """Receive the pages that are there, and request further ones."""
@@ -100,7 +109,7 @@ class AuditEvents(AccountStream):
     def _receive(self, plan: Plan, responses: CompletedRequests[Page]) -> None:
         """Wait for a page."""
         request, result = responses.take()
-        self.stats.requests, self.stats.retries = responses.requests, responses.retries
+        self.report.requests, self.report.retries = responses.requests, responses.retries
         error = result if isinstance(result, ApiError) else None
         plan.end_request(request.context, error)
 
@@ -133,7 +142,7 @@ class AuditEvents(AccountStream):
 
     def _move_bookmark(self, batch: Batch) -> None:
         """Note in the state that everything up to a time is written."""
-        self.stats.reached = batch.reached
+        self.report.reached = batch.reached
         if self.replication_method != REPLICATION_INCREMENTAL:
             return
         # What happened just now may still arrive late.
@@ -153,7 +162,7 @@ class AuditEvents(AccountStream):
         events = list(zip(_times_of(batch.rows), batch.rows, strict=True))
         page = Page(events, batch.entries, len(body))
         plan.add(window, page)
-        self.report_dropped(batch.dropped)
+        self._dropped += batch.dropped
         return page
 
 

@@ -16,7 +16,7 @@ from typing_extensions import override
 from tap_compose.api import hal
 from tap_compose.api.client import Request, Responses
 from tap_compose.api.errors import ApiError
-from tap_compose.report import Gap, Outcome, Scope, gap_of, gap_of_list
+from tap_compose.report import Outcome, Scope, missing_list, missing_of, missing_rows, now
 from tap_compose.rows import Report, RowBatch, unique_rows
 from tap_compose.run import DEPLOYMENTS
 from tap_compose.streams.singer import SingerStream
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context
 
+    from tap_compose.report import Missing
     from tap_compose.rows import Row
 
 
@@ -60,7 +61,7 @@ class ComposeStream(Report, SingerStream):
             return None
         ids = self.run.ids_of(self.list_path)
         if isinstance(ids, ApiError):
-            self.run.report.add(gap_of_list(ids, self.scope, self.list_path, self.name))
+            self.note(None, now(), missing_list(ids, self.scope, self.list_path))
             return []
         return [{self.id_column: each} for each in ids]
 
@@ -118,23 +119,23 @@ class ComposeStream(Report, SingerStream):
     def _fetch_one(self, item_id: str | None) -> Iterator[list[Row]]:
         """Return the rows of the next response, which is that for an id of the list."""
         request, result = next(self.open_responses(), (None, None))
+        read_at, rows_before = now(), self.report.rows
         if self._responses is not None:
-            self.stats.requests = self._responses.requests
-            self.stats.retries = self._responses.retries
+            self.report.requests = self._responses.requests
+            self.report.retries = self._responses.retries
         if request is None or result is None or request.context != item_id:
             raise RuntimeError(f"no response came for {self.kind} {item_id}")
-        if isinstance(result, ApiError):
-            self.record_failure(result, item_id)
-        else:
+        if isinstance(result, RowBatch):
             yield from self.batches_of(result, item_id)
+        self.note_response(item_id, read_at, result, self.report.rows - rows_before)
 
     @property
     def kind(self) -> str:
         """What the ids of the list stand for, in one word."""
         return (self.list_path or "").rpartition("/")[2].removesuffix("s")
 
-    def batches_of(self, batch: RowBatch, item_id: str | None) -> Iterator[list[Row]]:
-        """Return the rows of a response.
+    def batches_of(self, batch: RowBatch, item_id: str | None) -> Iterator[list[Row]]:  # noqa: ARG002
+        """Return the rows of a response, each key once.
 
         Args:
             batch: What was read from it.
@@ -143,27 +144,7 @@ class ComposeStream(Report, SingerStream):
         Yields:
             The rows.
         """
-        yield self.accept(batch, item_id)
-
-    def accept(self, batch: RowBatch, item_id: str | None = None) -> list[Row]:
-        """Return the rows of a response, each key once; report the entries that are not rows.
-
-        Args:
-            batch: What was read from the response.
-            item_id: The id of the list, if there is one.
-        """
-        self.report_dropped(batch.dropped, item_id)
-        return self.merge_copies(batch.rows)
-
-    def report_dropped(self, reasons: Sequence[str], item_id: str | None = None) -> None:
-        """Report the entries of a response that are not rows.
-
-        Args:
-            reasons: Why, for each of them.
-            item_id: The id of the list, if there is one.
-        """
-        for reason in reasons:
-            self.run.report.add(Gap(Outcome.DROPPED, self.name, reason, item_id, self.kind))
+        yield self.merge_copies(batch.rows)
 
     def merge_copies(self, rows: list[Row]) -> list[Row]:
         """Keep one row per key.
@@ -173,14 +154,56 @@ class ComposeStream(Report, SingerStream):
         """
         return unique_rows(rows, self.primary_keys)
 
-    def record_failure(self, error: ApiError, item_id: str | None = None) -> None:
-        """Report that something could not be read.
+    def note_response(
+        self, item_id: str | None, read_at: int, result: RowBatch | ApiError, rows: int = 0
+    ) -> None:
+        """Note what became of the stream, or of one id of the list.
 
         Args:
-            error: Why.
             item_id: The id of the list, if there is one.
+            read_at: When the response came, by ``now``.
+            result: What was read from it, or why nothing was.
+            rows: How many rows were written.
         """
-        self.run.report.add(gap_of(error, self.scope, self.name, item_id, self.kind))
+        if isinstance(result, ApiError):
+            self.note(item_id, read_at, missing_of(result, self.scope), rows)
+        else:
+            self.note(item_id, read_at, missing_rows(result.dropped), rows)
+
+    def note(
+        self, item_id: str | None, read_at: int, missing: Missing | None, rows: int = 0
+    ) -> None:
+        """Note what is missing, if anything is; as ``note_response`` does.
+
+        Args:
+            item_id: The id of the list, if there is one.
+            read_at: When the response came, by ``now``.
+            missing: What is missing.
+            rows: How many rows were written.
+        """
+        deployment_id = item_id if self.has_deployments else None
+        if missing is not None and item_id != deployment_id:
+            missing = missing._replace(reason=f"{self.kind} {item_id}: {missing.reason}")
+        self.run.report.note(self.name, deployment_id or "", read_at, rows, missing)
+
+    @override
+    def fail_rest(self, missing: Missing) -> None:
+        # Not self.partitions, which may be what failed.
+        partitions: Sequence[dict[str, str]] = vars(self).get("partitions") or [{}]
+        rows = self.report.rows - sum(self.report.row_counts)
+        for each in partitions[self.report.parts_done :] or partitions[-1:]:
+            self.note(each.get(self.id_column), now(), missing, rows)
+            rows = 0
+
+    @override
+    def has_read_everything(self) -> bool:
+        missing = self.report.missing.values()
+        return (
+            all(each.outcome is Outcome.SKIPPED and each.is_gone for each in missing)
+            and (not missing or self.report.is_any_read)
+            and (self.list_path is None or self.run.lists_are_complete)
+            and super().has_read_everything()
+        )
 
     @override
     def finish(self) -> None:
@@ -209,15 +232,12 @@ class ListStream(AccountStream):
 
     aliases: ClassVar[Mapping[str, Sequence[str]]] = {"id": ("_id",)}
 
-    @override
-    def report_dropped(self, reasons: Sequence[str], item_id: str | None = None) -> None:
-        self.run.report_dropped(self.name, reasons)
-
 
 class DeploymentStream(ComposeStream):
     """A report that is requested once per deployment."""
 
     list_path = DEPLOYMENTS
+    has_deployments = True
     id_column = "deployment_id"
     scope = Scope.DEPLOYMENT
     injected_columns = ("deployment_id",)

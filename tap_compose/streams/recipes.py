@@ -68,7 +68,7 @@ class DeploymentRecipes(DeploymentStream):
         deployment_id = str(item_id)
         is_incremental = self.replication_method == REPLICATION_INCREMENTAL
         since = self._since(deployment_id) if is_incremental else self.run.settings.start_date
-        rows = self.accept(batch, deployment_id)
+        rows = self.merge_copies(batch.rows)
         times = [row["updated_at"] for row in rows]
         if since is None:
             yield rows

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from datetime import datetime, timezone
 from functools import cached_property
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from singer_sdk import Stream
 from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from tap_compose.api.errors import RunEndingError, unexpected
 from tap_compose.messages import StopRun
-from tap_compose.report import Gap, Outcome
+from tap_compose.report import Missing, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog, CatalogEntry
 
     from tap_compose.messages import MessageWriter
-    from tap_compose.report import StreamStats
+    from tap_compose.report import StreamReport
     from tap_compose.rows import Row
     from tap_compose.run import Run
 
@@ -54,6 +54,9 @@ class SingerStream(Stream):
         tap: The tap.
         run: What all streams of the run share.
     """
+
+    has_deployments: ClassVar[bool] = False
+    """Whether its partitions are the deployments."""
 
     # Streams with a bookmark keep it themselves: the SDK's own way costs a search through all
     # partitions per record, and may move a bookmark backwards.
@@ -84,10 +87,18 @@ class SingerStream(Stream):
     def finish(self) -> None:
         """Report what is known only after the last row."""
 
+    @abstractmethod
+    def fail_rest(self, missing: Missing) -> None:
+        """Note that the stream failed, with all that it has not read yet.
+
+        Args:
+            missing: Why.
+        """
+
     @property
-    def stats(self) -> StreamStats:
-        """The counters of this stream."""
-        return self.run.report.stats_of(self.name)
+    def report(self) -> StreamReport:
+        """What this run did in the stream so far."""
+        return self.run.report.of(self.name)
 
     # -- catalog and selection
 
@@ -138,13 +149,13 @@ class SingerStream(Stream):
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
-        stats, flattened = self.stats, self._flattened_objects()
+        report, flattened = self.report, self._flattened_objects()
         for rows in self.row_batches(context):
             for record in rows:
                 for name in flattened:
                     if record[name] is None:
                         record[name] = {}
-                stats.rows += 1
+                report.rows += 1
                 yield record
         self._end_partition()
 
@@ -158,11 +169,11 @@ class SingerStream(Stream):
     def _sync_records(
         self, context: Context | None = None, *, write_messages: bool = True
     ) -> Generator[dict[str, Any], Any, Any]:
-        stats = self.stats
-        stats.began = monotonic()
+        report = self.report
+        report.began = monotonic()
         try:
             self.begin()
-            stats.parts = len(self.partitions or [{}])
+            report.parts = len(self.partitions or [{}])
             if self.is_plain and write_messages:
                 self._write_rows()
             else:
@@ -173,9 +184,10 @@ class SingerStream(Stream):
             raise  # the SDK has the rows that it wanted
         except Exception as error:  # a stream map, or a bug: other streams still run
             self.logger.debug("an exception in %s", self.name, exc_info=True)
-            self.run.report.add(Gap(Outcome.FAILED, self.name, unexpected(error)))
+            self.fail_rest(Missing(Outcome.FAILED, unexpected(error)))
+            report.parts_done = report.parts
         finally:  # the summary includes a stream that stops early
-            stats.ended = monotonic()
+            report.ended = monotonic()
             self.finish()
 
     def _write_rows(self) -> None:
@@ -184,7 +196,7 @@ class SingerStream(Stream):
         deselected = [
             each for each in self.schema["properties"] if not self.mask["properties", each]
         ]
-        stats = self.stats
+        report = self.report
         with self.get_record_counter() as counter, self.get_sync_timer():
             partitions: Sequence[Context] = self.partitions or [{}]
             for partition in partitions:
@@ -195,7 +207,7 @@ class SingerStream(Stream):
                         for name in deselected:
                             for row in some:
                                 del row[name]
-                        stats.rows += len(some)
+                        report.rows += len(some)
                         writer.write_records(self.name, some, now, self._deferred_version)
                     counter.increment(len(rows))
                 self._end_partition()
@@ -242,21 +254,16 @@ class SingerStream(Stream):
 
     def _end_partition(self) -> None:
         """Count a partition; after the last one, let the target drop the rows that are gone."""
-        self.stats.parts_done += 1
-        is_last = self.stats.parts_done == self.stats.parts
-        if is_last and self._deferred_version is not None and self._has_read_everything():
+        self.report.parts_done += 1
+        is_last = self.report.parts_done == self.report.parts
+        if is_last and self._deferred_version is not None and self.has_read_everything():
             super()._write_activate_version_message(self._deferred_version)
 
-    def _has_read_everything(self) -> bool:
+    def has_read_everything(self) -> bool:
         """Whether every row that exists was read, so that all others can be dropped."""
-        settings, report = self.run.settings, self.run.report
-        gaps = report.gaps_of(self.name)
-        is_all_gone = bool(gaps) and len(gaps) >= self.stats.parts
+        settings = self.run.settings
         return (
-            all(gap.outcome is Outcome.SKIPPED and gap.is_gone for gap in gaps)
-            and not is_all_gone
-            and self.run.lists_are_complete
-            and settings.deployment_ids is None
+            settings.deployment_ids is None
             and settings.deployment_shard is None
             and self.ABORT_AT_RECORD_COUNT is None
         )

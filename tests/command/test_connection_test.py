@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.support.tap_runs import Output, command, config_for, discover, sync
 if TYPE_CHECKING:
     from pathlib import Path
 
-STREAMS = sorted(entry["tap_stream_id"] for entry in discover()["streams"])
+STREAMS = sorted({entry["tap_stream_id"] for entry in discover()["streams"]} - {"coverage"})
 SIZE = Size(deployments=3, events=20, recipes=2)
 
 
@@ -44,7 +44,9 @@ def test_every_stream_by_a_request_or_two(tmp_path: Path, sandbox: Sandbox) -> N
     last = output.stderr.splitlines()[-1]
     assert last == f"the api_token works: {len(STREAMS)} of {len(STREAMS)} streams can be read"
     # Streams of the same path share their bodies.
-    assert len(sandbox.log.paths) == len({each.path for each in cast("Any", streams.STREAMS)})
+    assert len(sandbox.log.paths) == len(
+        {vars(each)["path"] for each in streams.STREAMS if "path" in vars(each)}
+    )
 
 
 def _one_line(output: Output) -> str:
@@ -144,5 +146,5 @@ def test_a_shard_tries_what_it_would_read(tmp_path: Path, sandbox: Sandbox) -> N
 
 def test_a_deployment_that_does_not_exist_is_named(tmp_path: Path, sandbox: Sandbox) -> None:
     output = _tested(sandbox, tmp_path, deployment_ids=["no-such-id"])
-    line = "| skipped: deployment no-such-id of deployment_ids does not exist in this account\n"
+    line = "| skipped: deployment_ids: the account has no deployment no-such-id\n"
     assert output.stderr.count(line) == output.stderr.count("no-such-id") == 1

@@ -32,8 +32,7 @@ def test_choosing_deployments_takes_a_few_comparisons_for_each() -> None:
     responses.get("https://api.compose.io/2016-07/deployments", json=body)
     run = Run({"api_token": "t", "deployment_ids": chosen})
     assert run.ids_of("/deployments") == existing[500:]
-    assert [gap.reason for gap in run.report.gaps] == [
-        "deployment unknown of deployment_ids does not exist in this account"
-    ]
+    (missing,) = run.report.of("deployment_ids").missing.values()
+    assert missing.reason == "the account has no deployment unknown"
     run.close()
     assert _Counted.uses < 20 * len(chosen)

@@ -18,7 +18,7 @@ from rich.console import Console
 from tap_compose import progress
 from tap_compose.messages import MessageWriter
 from tap_compose.progress import Progress, drawing
-from tap_compose.report import Gap, Outcome
+from tap_compose.report import Missing, Outcome
 from tap_compose.run import Run
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
@@ -96,7 +96,7 @@ def test_rates_are_those_of_late(monkeypatch: pytest.MonkeyPatch) -> None:
     known = TapCompose(config={}, validate_config=False, setup_mapper=False).streams
     streams = [known["teams"], known["user"]]
     look = Progress(run, streams, MessageWriter(), rate_over=10).snapshot
-    stats = run.report.stats_of("user")
+    stats = run.report.of("user")
     stats.began = now
     for _ in range(20):
         now += 1
@@ -106,7 +106,7 @@ def test_rates_are_those_of_late(monkeypatch: pytest.MonkeyPatch) -> None:
     now += 10
     assert look().rows_per_second == 0
     assert (snapshot.rows, snapshot.streams_done, snapshot.stream) == (1000, 1, "user")
-    run.report.add(Gap(Outcome.SKIPPED, "user", "HTTP 403 Forbidden"))
+    run.report.note("user", "", 0, missing=Missing(Outcome.SKIPPED, "HTTP 403 Forbidden", 403))
     assert look().missing == "1 skipped"
 
 
@@ -149,7 +149,7 @@ def _progress_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 def test_the_audit_log_tells_the_time_that_it_has_reached(whole: Output) -> None:
     assert whole.tap is not None
-    stats = whole.tap.run.report.stats_of("audit_events")
+    stats = whole.tap.run.report.of("audit_events")
     assert stats.reached > "2018"
     assert (stats.parts, stats.parts_done) == (1, 1)
 

@@ -172,7 +172,7 @@ def test_chosen_deployments(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) 
     )
     assert [row["deployment_id"] for row in output.rows["deployment_scalings"]] == chosen
     assert len(output.rows["deployments"]) == 12
-    assert "deployment no-such-id of deployment_ids does not exist in this account" in caplog.text
+    assert "skipped: deployment_ids: the account has no deployment no-such-id" in caplog.text
     assert output.status == 0
 
 

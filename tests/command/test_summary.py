@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_compose.report import Gap, Outcome, Report, counted
+from tap_compose.report import Missing, Outcome, Report, counted
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.quirks import Quirks
@@ -92,8 +92,10 @@ def test_the_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tap_compose.report.monotonic", lambda: 101.9)
-    report = Report([Gap(each, "teams", "why") for each in outcomes], began=100.0, requests=1)
-    report.stats_of("teams").rows = 1
+    report = Report(began=100.0, requests=1)
+    for number, each in enumerate(outcomes):
+        report.note("teams", str(number), 0, missing=Missing(each, "why"))
+    report.of("teams").rows, report.of("teams").began = 1, 100.0
     level, text = report.verdict(stopped, fail_on_skip=fail_on_skip)
     figures = "1 row from 1 stream, 1 request, 1.9 s"
     assert f"{logging.getLevelName(level)} {text}" == verdict.format(figures)
@@ -106,7 +108,7 @@ def test_log_lines_where_stderr_is_no_terminal(tmp_path: Path, sandbox: Sandbox)
     leaving = sandbox.account.leaving
     table = re.sub(r"[\d.]+ s$", "T s", "\n".join(lines[-5:-1]), flags=re.MULTILINE)
     gone = "it no longer exists or is being deprovisioned (HTTP 404 Not Found: not_found)"
-    nothing = "0 retries, {} skipped, 0 failed, 0 dropped, T s"
+    nothing = "0 retries, {} skipped, 0 failed, T s"
     assert table.splitlines() == [
         f"summary of deployment_addons: 21 rows, 12 requests, {nothing.format(1)}",
         f"summary of deployment_portals: 22 rows, 12 requests, {nothing.format(1)}",
@@ -162,7 +164,6 @@ def test_a_table_where_a_person_looks_on(tmp_path: Path, sandbox: Sandbox) -> No
         "retries",
         "skipped",
         "failed",
-        "dropped",
         "seconds",
     ]
     assert lines[1].split()[:6] == ["deployment_addons", "21", "12", "-", "1", "-"]
@@ -177,4 +178,4 @@ def test_a_stream_in_which_the_run_stopped_has_its_time(
     output = sync(config_for(sandbox, api_token="wrong"), streams=["teams"])
     assert output.status == 1
     summary = next(line for line in caplog.messages if line.startswith("summary of teams"))
-    assert re.search(r": 0 rows, .* 0 dropped, \d+\.\d+ s$", summary)
+    assert re.search(r": 0 rows, .* 0 failed, \d+\.\d+ s$", summary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -62,6 +63,7 @@ def test_only_automatic_fields_when_nothing_else_is_selected(sandbox: Sandbox) -
     assert all(
         metadata["metadata"]["inclusion"] == "automatic"
         for entry in discover()["streams"]
+        if entry["tap_stream_id"] in KEYS
         for metadata in entry["metadata"]
         if metadata["breadcrumb"][1:] and metadata["breadcrumb"][1] in KEYS[entry["tap_stream_id"]]
     )
@@ -69,11 +71,10 @@ def test_only_automatic_fields_when_nothing_else_is_selected(sandbox: Sandbox) -
 
 def test_two_full_reads_are_identical_at_any_concurrency(sandbox: Sandbox, whole: Output) -> None:
     def lines(output: Output) -> list[Any]:
-        return [
-            {name: value for name, value in message.items() if name != "time_extracted"}
-            for message in output.of_type("RECORD")
-        ]
+        return [(each["stream"], each["record"]) for each in output.of_type("RECORD")]
 
+    for row in whole.coverage:
+        row["read_at"] = ANY
     for concurrency in (1, 3, 16):
         again = sync(config_for(sandbox, max_concurrency=concurrency))
         assert lines(again) == lines(whole)

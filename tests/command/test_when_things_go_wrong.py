@@ -32,14 +32,9 @@ def _run(*faults: str, streak: int = 0, **settings: Any) -> Output:
         return sync(config_for(sandbox, **settings))
 
 
-def _gaps(output: Output) -> set[tuple[str, str | None, str | None]]:
+def _missing(output: Output) -> set[tuple[str, str, str]]:
     """What is missing, but for what the sandbox's leaving deployment always lacks."""
-    assert output.tap is not None
-    return {
-        (gap.outcome.value, gap.stream, gap.item_id)
-        for gap in output.tap.run.report.gaps
-        if gap.item_id != ACCOUNT.leaving
-    }
+    return {each[:3] for each in output.missing if each[2] != ACCOUNT.leaving}
 
 
 def _missing_rows(calm: Output, output: Output) -> set[tuple[str, str | None]]:
@@ -58,7 +53,7 @@ def _missing_rows(calm: Output, output: Output) -> set[tuple[str, str | None]]:
 def test_a_refused_deployment_is_skipped_and_the_rest_goes_on(status: int, calm: Output) -> None:
     output = _run(f"{status}:1:/deployments/{SECOND}/backups")
     assert output.status == 0
-    assert _gaps(output) == {("skipped", "deployment_backups", SECOND)}
+    assert _missing(output) == {("skipped", "deployment_backups", SECOND)}
     assert _missing_rows(calm, output) == {("deployment_backups", SECOND)}
 
 
@@ -67,7 +62,7 @@ def test_a_refused_deployment_is_skipped_and_the_rest_goes_on(status: int, calm:
 def test_a_refused_account_level_stream_is_skipped(status: int, stream: str, calm: Output) -> None:
     output = _run(f"{status}:1:/{stream}")
     assert output.status == 0
-    assert _gaps(output) == {("skipped", stream, None)}
+    assert _missing(output) == {("skipped", stream, "")}
     assert {name for name, _ in _missing_rows(calm, output)} == {stream}
     assert _run(f"{status}:1:/{stream}", fail_on_skip=True).status == 1
 
@@ -75,11 +70,10 @@ def test_a_refused_account_level_stream_is_skipped(status: int, stream: str, cal
 @pytest.mark.parametrize("status", [404, 410])
 def test_billables_may_be_missing_and_nothing_else(status: int) -> None:
     output = _run(f"{status}:1:/billables")
-    assert (output.status, _gaps(output)) == (0, {("skipped", "billables", None)})
+    assert (output.status, _missing(output)) == (0, {("skipped", "billables", "")})
     output = _run(f"{status}:1:/clusters")
-    assert (output.status, _gaps(output)) == (1, {("failed", "clusters", None)})
-    assert output.tap is not None
-    assert "api_url looks wrong" in output.tap.run.report.gaps_of("clusters")[0].reason
+    assert (output.status, _missing(output)) == (1, {("failed", "clusters", "")})
+    assert "api_url looks wrong" in output.missing[0][3]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +83,7 @@ def test_billables_may_be_missing_and_nothing_else(status: int) -> None:
 def test_what_may_pass_is_tried_again(fault: str, calm: Output) -> None:
     # A connection that a fault spoiled may cost the next request on it a try of its own.
     output = _run(f"{fault}:1", streak=1, max_retries=4)
-    assert (output.status, _gaps(output)) == (0, set())
+    assert (output.status, _missing(output)) == (0, set())
     assert output.rows == calm.rows
 
 
@@ -98,7 +92,7 @@ def test_what_is_refused_for_the_rate_is_sent_again(fault: str, calm: Output) ->
     output = _run(f"{fault}:1:/teams", streak=1, max_retries=1)
     assert output.rows == calm.rows
     assert output.tap is not None
-    assert output.tap.run.report.stats_of("teams").retries == 1
+    assert output.tap.run.report.of("teams").retries == 1
 
 
 @pytest.mark.parametrize(
@@ -112,10 +106,10 @@ def test_what_stays_fails_alone(fault: str, calm: Output) -> None:
         request_timeout=timeout,
     )
     assert output.status == 1
-    assert _gaps(output) == {
+    assert _missing(output) == {
         ("failed", "deployment_alerts", FIRST),
         ("failed", "deployment_health", FIRST),
-        ("failed", "datacenters", None),
+        ("failed", "datacenters", ""),
     }
     assert _missing_rows(calm, output) <= {
         ("deployment_alerts", FIRST),
@@ -136,7 +130,7 @@ def test_a_body_of_the_wrong_shape_is_requested_three_times_at_most(fault: str, 
         )
         assert len(sandbox.faults.struck) == tries
     assert output.status == 1
-    assert _gaps(output) == {
+    assert _missing(output) == {
         ("failed", "deployment_alerts", FIRST),
         ("failed", "deployment_health", FIRST),
     }
@@ -177,10 +171,7 @@ def test_no_list_of_alerts_and_no_sign_that_there_are_none(account: type[Account
     with Sandbox(account=account(Size(deployments=2))) as sandbox:
         output = sync(config_for(sandbox), streams=["deployment_health"])
     assert (output.status, output.rows) == (1, {})
-    assert output.tap is not None
-    assert {gap.reason for gap in output.tap.run.report.gaps} == {
-        "HTTP 200 with a body without a list of alerts"
-    }
+    assert {each[3] for each in output.missing} == {"HTTP 200 with a body without a list of alerts"}
 
 
 def test_a_list_of_deployments_that_cannot_be_read_fails_their_streams(calm: Output) -> None:
@@ -188,7 +179,7 @@ def test_a_list_of_deployments_that_cannot_be_read_fails_their_streams(calm: Out
     assert output.status == 1
     scoped = {each for each in calm.rows if each.startswith("deployment_")}
     assert output.rows.keys() == calm.rows.keys() - scoped - {"deployments"}
-    assert _gaps(output) == {("failed", each, None) for each in (*scoped, "deployments")}
+    assert _missing(output) == {("failed", each, "") for each in (*scoped, "deployments")}
 
 
 def test_a_token_that_dies_stops_the_run_and_the_state_is_out(
@@ -206,7 +197,7 @@ def test_a_token_that_dies_stops_the_run_and_the_state_is_out(
 def test_a_row_without_its_id_is_reported_and_counted(calm: Output) -> None:
     output = _run("no-id:1:/clusters")
     assert output.status == 1
-    assert _gaps(output) == {("dropped", "clusters", None)}
+    assert _missing(output) == {("failed", "clusters", "")}
     assert output.rows["clusters"] == calm.rows["clusters"][1:]
 
 
@@ -237,7 +228,7 @@ def test_a_failed_deployment_keeps_its_bookmark(calm: Output) -> None:
 def test_a_deployment_that_vanishes_after_the_list_is_skipped(calm: Output) -> None:
     output = _run(f"404:1:/deployments/{FIRST}", f"404:1:/deployments/{FIRST}/*")
     assert output.status == 0
-    assert {gap[2] for gap in _gaps(output)} == {FIRST}
+    assert {each[2] for each in _missing(output)} == {FIRST}
     assert {place for _, place in _missing_rows(calm, output)} == {FIRST}
 
 
@@ -292,11 +283,7 @@ def test_chaos_that_stays_is_named_and_nothing_else_is_missing(seed: int) -> Non
     ]
     with Sandbox(size, faults=faults) as sandbox:
         output = sync(config_for(sandbox))
-    named = {
-        (gap.stream, gap.item_id)
-        for gap in output.tap.run.report.gaps  # type: ignore[union-attr]
-        if gap.outcome.value == "failed"
-    }
+    named = {each[1:3] for each in output.missing if each[0] == "failed"}
     assert output.status == 1
     assert named == {(f"deployment_{stream}", each) for stream, each in broken}
     assert _missing_rows(calm, output) <= named

@@ -260,7 +260,7 @@ def _messages() -> str:
 def test_troubleshooting_knows_the_messages_of_the_tap() -> None:
     headings = re.findall(r"^### `(.*)`$", TROUBLESHOOTING, re.MULTILINE)
     messages = _messages()
-    kinds = {f"{kind.value}: …" for kind in Outcome}
+    kinds = {f"{kind.value}: …" for kind in Outcome if kind is not Outcome.READ}
     assert kinds <= set(headings)
     parts = {part.strip(" ;:,") for each in set(headings) - kinds for part in each.split("…")}
     assert len(parts) > 30

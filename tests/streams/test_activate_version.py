@@ -34,7 +34,7 @@ def test_it_comes_after_the_last_record_of_a_full_table(is_plain: bool) -> None:
     output = _run(**settings)
     # The deployment that is leaving answers 404 and 410, but 401 for two: those are refused.
     refused = {"deployment_roles", "deployment_team_roles"}
-    assert _activated(output) == set(FIELDS) - set(REPLICATION_KEYS) - refused
+    assert _activated(output) == {*FIELDS, "coverage"} - set(REPLICATION_KEYS) - refused
     versions = {message["version"] for message in output.of_type("ACTIVATE_VERSION")}
     assert len(versions) == 1
     for stream in _activated(output):
@@ -95,3 +95,13 @@ def test_an_account_without_deployments_has_no_rows() -> None:
         config = config_for(sandbox, emit_activate_version_messages=True)
         output = sync(config, streams=["deployments", "deployment_addons"])
     assert _activated(output) == {"deployments", "deployment_addons"}
+
+
+def test_coverage_keeps_what_a_run_did_not_ask_for() -> None:
+    path = f"/deployments/{ACCOUNT.deployment_ids[0]}/backups"
+    assert "coverage" in _activated(_run(f"503:1:{path}", "422:1:/clusters"))
+    assert "coverage" not in _activated(_run(streams=[*set(FIELDS) - {"user"}, "coverage"]))
+    for fault in ("503:1:/deployments", "403:1:/accounts", "no-id:1:/deployments", "dead-token:20"):
+        output = _run(fault, max_concurrency=1)
+        assert any(each["stream"] == "coverage" for each in output.of_type("SCHEMA"))
+        assert "coverage" not in _activated(output)

@@ -46,8 +46,9 @@ def _has_column(schema: dict[str, Any], path: str) -> bool:
 def test_the_columns_of_a_join_exist_and_match(join: Join, whole: Output) -> None:
     assert all(_has_column(SCHEMAS[join.stream], each) for each in join.columns)
     assert all(_has_column(SCHEMAS[join.other], each) for each in join.keys)
-    held = _keys(whole.rows[join.stream], join.columns)
-    known = _keys(whole.rows[join.other], join.keys)
+    rows = {**whole.rows, "coverage": whole.coverage}
+    held = _keys(rows[join.stream], join.columns)
+    known = _keys(rows[join.other], join.keys)
     assert held & known
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -27,7 +27,7 @@ NO_FIELD = "HTTP 200 with a body without any documented field"
 
 
 def _stream(name: str) -> ComposeStream:
-    return TapCompose(config=CONFIG).streams[name]
+    return cast("ComposeStream", TapCompose(config=CONFIG).streams[name])
 
 
 def _listed(name: str, *items: Any) -> Any:

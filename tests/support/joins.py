@@ -33,6 +33,7 @@ JOINS: tuple[Join, ...] = (
     *(Join(each, ("deployment_id",), "deployments") for each in _OF_DEPLOYMENTS),
     Join("audit_events", ("deployment_id",), "deployments"),
     Join("billables", ("identifier",), "deployments"),
+    Join("coverage", ("deployment_id",), "deployments"),
     Join("deployment_details", ("id",), "deployments"),
     *(
         Join(each, ("account_id",), "accounts")

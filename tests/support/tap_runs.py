@@ -46,10 +46,27 @@ class Output:
 
     @cached_property
     def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows of each stream, but of coverage, which no two runs have in common."""
         rows: dict[str, list[dict[str, Any]]] = {}
         for message in self.of_type("RECORD"):
-            rows.setdefault(message["stream"], []).append(message["record"])
+            if message["stream"] != "coverage":
+                rows.setdefault(message["stream"], []).append(message["record"])
         return rows
+
+    @property
+    def coverage(self) -> list[dict[str, Any]]:
+        """The rows of coverage."""
+        return [each["record"] for each in self.of_type("RECORD") if each["stream"] == "coverage"]
+
+    @property
+    def missing(self) -> list[tuple[str, str, str, str]]:
+        """Outcome, stream, deployment and reason of all that the run did not read."""
+        assert self.tap is not None
+        return [
+            (missing.outcome.value, stream, deployment_id, missing.reason)
+            for stream, report in self.tap.run.report.streams.items()
+            for deployment_id, missing in report.missing.items()
+        ]
 
     @property
     def state(self) -> Any:

@@ -1,0 +1,193 @@
+"""The stream ``coverage``: what a run read of each stream and deployment, and what not."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.faults import Fault
+from tap_compose.sandbox.server import Sandbox
+from tests.support.contract import FIELDS
+from tests.support.tap_runs import Output, catalog_of, config_for, piped, sync
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE = Size(deployments=4, events=120, recipes=2, seed=5)
+ACCOUNT = Account(SIZE)
+FIRST, SECOND = ACCOUNT.deployment_ids[:2]
+BY_DEPLOYMENT = sorted(each for each in FIELDS if each.startswith("deployment_"))
+OF_ACCOUNT = sorted(FIELDS.keys() - set(BY_DEPLOYMENT))
+SDK = {"flattening_enabled": True, "flattening_max_depth": 0}
+
+
+def _run(*faults: str, **arguments: Any) -> Output:
+    streams, catalog = arguments.pop("streams", None), arguments.pop("catalog", None)
+    with Sandbox(SIZE, faults=[Fault.parse(each) for each in faults]) as sandbox:
+        return sync(config_for(sandbox, **arguments), streams=streams, catalog=catalog)
+
+
+def _outcomes(output: Output) -> dict[tuple[str, str], tuple[str, int | None, int]]:
+    return {
+        (row["stream"], row["deployment_id"]): (
+            row["outcome"],
+            row["http_status"],
+            row["row_count"],
+        )
+        for row in output.coverage
+    }
+
+
+def _places(output: Output) -> Counter[tuple[str, str]]:
+    """How many rows of each stream and deployment were written."""
+    return Counter(
+        (stream, (row.get("deployment_id") or row["id"]) if stream in BY_DEPLOYMENT else "")
+        for stream, rows in output.rows.items()
+        for row in rows
+    )
+
+
+def test_a_row_for_each_stream_and_deployment_written_last() -> None:
+    output = _run()
+    outcomes = _outcomes(output)
+    ids = ACCOUNT.deployment_ids
+    assert len(output.coverage) == len(outcomes)
+    assert outcomes.keys() == {
+        *((stream, "") for stream in OF_ACCOUNT),
+        *((stream, each) for stream in BY_DEPLOYMENT for each in ids),
+    }
+    written = _places(output)
+    for place, (outcome, status, count) in outcomes.items():
+        assert count == written[place]
+        if place[1] == ACCOUNT.leaving:
+            assert (outcome, count) == ("skipped", 0)
+            assert status in {401, 404, 410}
+        else:
+            assert (outcome, status) == ("read", 200)
+    assert all((row["reason"] is None) == (row["outcome"] == "read") for row in output.coverage)
+    kinds = [each for each in output.messages if each["type"] != "STATE"]
+    schema = next(each for each in kinds if each["stream"] == "coverage")
+    assert schema["key_properties"] == ["stream", "deployment_id"]
+    last = kinds[kinds.index(schema) :]
+    assert {each["stream"] for each in last} == {"coverage"}
+    assert output.messages[-1]["type"] == "STATE"
+
+
+def test_what_was_not_read() -> None:
+    output = _run(
+        f"403:1:/deployments/{FIRST}/backups",
+        f"503:1:/deployments/{SECOND}/alerts",
+        "404:1:/billables",
+        "422:1:/clusters",
+        "no-id:1:/teams",
+    )
+    outcomes = _outcomes(output)
+    assert outcomes["deployment_backups", FIRST] == ("skipped", 403, 0)
+    assert outcomes["deployment_alerts", SECOND] == ("failed", 503, 0)
+    assert outcomes["deployment_health", SECOND] == ("failed", 503, 0)
+    assert outcomes["billables", ""] == ("skipped", 404, 0)
+    assert outcomes["clusters", ""] == ("failed", 422, 0)
+    assert outcomes["teams", ""] == ("failed", 200, len(output.rows["teams"]))
+    reasons = {(row["stream"], row["deployment_id"]): row["reason"] for row in output.coverage}
+    assert reasons["teams", ""] == "a row without its id"
+    assert reasons["deployment_backups", FIRST] == (
+        "this token may not read it (HTTP 403 Forbidden: struck by a fault)"
+    )
+    # The summary has the same.
+    assert Counter(each[0] for each in output.missing) == Counter(
+        row["outcome"] for row in output.coverage if row["outcome"] != "read"
+    )
+
+
+def test_a_stream_that_cannot_be_requested_or_mapped() -> None:
+    output = _run("503:1:/deployments", streams=["deployments", "deployment_roles", "coverage"])
+    assert _outcomes(output) == {
+        ("deployments", ""): ("failed", 503, 0),
+        ("deployment_roles", ""): ("failed", 503, 0),
+    }
+    maps = {"deployment_details": {"notes": "md5(notes)"}}
+    output = _run(stream_maps=maps, streams=["deployment_details", "coverage"])
+    outcomes = {row["deployment_id"]: row["outcome"] for row in output.coverage}
+    assert outcomes.keys() == set(ACCOUNT.deployment_ids)
+    failed = [each for each, outcome in outcomes.items() if outcome == "failed"]
+    assert failed == ACCOUNT.deployment_ids[-len(failed) :]
+    assert output.status == 1
+
+
+@pytest.mark.parametrize("settings", [{}, SDK], ids=["fast", "by the SDK"])
+def test_no_row_was_extracted_before_its_read_at(settings: dict[str, Any]) -> None:
+    output = _run(**settings)
+    read_at = {(row["stream"], row["deployment_id"]): row["read_at"] for row in output.coverage}
+    times: dict[tuple[str, str], set[str]] = {}
+    for message in output.of_type("RECORD"):
+        stream, row = message["stream"], message["record"]
+        if stream != "coverage":
+            deployment_id = row.get("deployment_id") or row["id"] if stream in BY_DEPLOYMENT else ""
+            times.setdefault((stream, deployment_id), set()).add(message["time_extracted"])
+    assert len(times) > len(FIELDS)
+    for place, extracted in times.items():
+        at = read_at[place]
+        assert len(at) == len("2018-01-01T00:00:00.000Z")
+        assert all(f"{each.rstrip('Z'):0<26}" >= at[:-1] for each in extracted)
+
+
+def test_only_what_was_asked_for() -> None:
+    streams = ["teams", "deployment_roles", "coverage"]
+    output = _run(deployment_ids=[FIRST, "unknown"], streams=streams)
+    assert _outcomes(output).keys() == {("teams", ""), ("deployment_roles", FIRST)}
+    parts = [_run(deployment_shard=f"{part}/2", streams=streams) for part in (1, 2)]
+    assert ("teams", "") in _outcomes(parts[0])
+    assert {name for name, _ in _outcomes(parts[1])} == {"deployment_roles"}
+    ids = [row["deployment_id"] for each in parts for row in each.coverage]
+    assert Counter(ids) == Counter(["", *ACCOUNT.deployment_ids])
+
+
+def test_a_token_that_dies_leaves_the_rows_of_what_was_read() -> None:
+    output = _run("dead-token:10", max_concurrency=1)
+    assert output.status == 1
+    outcomes = _outcomes(output)
+    assert {outcome for outcome, *_ in outcomes.values()} == {"read"}
+    written = _places(output)
+    assert {place: count for place, (_, _, count) in outcomes.items()}.items() <= written.items()
+    assert ("account_users", "") in outcomes
+    assert ("user", "") not in outcomes
+    assert output.messages[-1]["type"] == "STATE"
+
+
+def test_a_signal_leaves_the_rows_of_what_was_read(tmp_path: Path) -> None:
+    size = Size(deployments=200, events=0, recipes=0)
+    with Sandbox(size, latency=0.05) as sandbox:
+        config = config_for(sandbox, max_concurrency=1)
+        with piped(tmp_path, config, "deployment_roles", "deployments", "coverage") as tap:
+            assert tap.stdout is not None
+            first = tap.stdout.readline()
+            while b'"RECORD"' not in (line := tap.stdout.readline()):
+                first += line
+            tap.send_signal(signal.SIGTERM)
+            rest = tap.stdout.read()
+        assert tap.wait() == 128 + signal.SIGTERM
+    output = Output(first + line + rest, tap.returncode)
+    outcomes = _outcomes(output)
+    assert 0 < len(outcomes) < len(sandbox.account.deployment_ids)
+    written = {row["deployment_id"] for row in output.rows["deployment_roles"]}
+    assert {deployment_id for _, deployment_id in outcomes} <= written
+    assert {outcome for outcome, *_ in outcomes.values()} == {"read"}
+
+
+def test_columns_maps_and_flattening() -> None:
+    catalog = catalog_of("teams", "coverage")
+    for entry in catalog["streams"]:
+        for metadata in entry["metadata"]:
+            if metadata["breadcrumb"][-1:] == ["reason"]:
+                metadata["metadata"]["selected"] = False
+    (row,) = _run(catalog=catalog).coverage
+    assert row.keys() == {
+        *("stream", "deployment_id", "outcome", "http_status", "row_count", "read_at")
+    }
+    maps = {"coverage": {"deployment_id": "deployment_id or '-'"}}
+    (row,) = _run(stream_maps=maps, streams=["teams", "coverage"], **SDK).coverage
+    assert (row["stream"], row["deployment_id"], row["row_count"]) == ("teams", "-", 2)
