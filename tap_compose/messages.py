@@ -1,8 +1,10 @@
-"""Write Singer messages to stdout: complete lines, in blocks, flushed at every STATE."""
+"""Write Singer messages to stdout: complete lines in ASCII, in blocks, flushed at every STATE."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 16
 
 _encoder = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number")
+
+_non_ascii = re.compile("[^\0-\x7f]+")
 
 
 class StopRun(BaseException):
@@ -112,6 +116,8 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         self._write(_encoder.encode_lines(messages))
 
     def _write(self, lines: bytes) -> None:
+        if not lines.isascii():  # a target may read stdin in the encoding of its locale
+            lines = _non_ascii.sub(_escaped, lines.decode()).encode()
         self._waiting.append(lines)
         self._size += len(lines)
         if self._size > _BLOCK:
@@ -139,6 +145,10 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             self.is_busy = False
         if self._stop is not None:
             raise self._stop
+
+
+def _escaped(text: re.Match[str]) -> str:
+    return json.dumps(text[0])[1:-1]
 
 
 def stdout_failed(error: OSError) -> StopRun:
