@@ -69,8 +69,6 @@ class Run:
             )
             self._client = Client(
                 transport,
-                settings.api_url,
-                timeout=settings.request_timeout,
                 max_retries=settings.max_retries,
                 max_concurrency=settings.max_concurrency,
                 longest_backoff=self.longest_backoff,

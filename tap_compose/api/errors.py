@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timezone
-from email.utils import parsedate_to_datetime
+from calendar import timegm
+from email.utils import parsedate
 from http import HTTPStatus
+from http.client import responses
 from time import time
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 LONGEST_WAIT = 3600.0
 """Maximum seconds of a ``Retry-After``: a wrong header must not stop a run for a day."""
 
-_LONGEST_EXCERPT = 200
+LONGEST_EXCERPT = 200
 """Characters of a text from outside in a message."""
 
 
@@ -28,32 +29,18 @@ class ApiError(Exception):
     Args:
         message: What went wrong.
         status: The HTTP status; None if no response has begun.
-    """
-
-    def __init__(self, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class TransientError(ApiError):
-    """May succeed later: 408, 429, 5xx, a time-out, a broken connection, a body that is no JSON.
-
-    Args:
-        message: What went wrong.
-        status: The HTTP status; None if no response has begun.
         retry_after: Seconds to wait, from ``Retry-After``; None without it.
-
-    Attributes:
-        attempts: How often the request was sent so far.
     """
-
-    attempts = 0
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after: float | None = None
     ) -> None:
-        super().__init__(message, status=status)
-        self.retry_after = retry_after
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after
+
+
+class TransientError(ApiError):
+    """May succeed later: 408, 429, 5xx, a time-out, a broken connection, a body that is no JSON."""
 
 
 class DeniedError(ApiError):
@@ -72,7 +59,7 @@ class RunEndingError(ApiError):
     """No further request makes sense: the token is dead, or there is no API at this address."""
 
 
-class UnreadableBodyError(ApiError):
+class UnreadableBodyError(TransientError):
     """A response with status 200 whose body is not what the endpoint promises.
 
     Args:
@@ -109,9 +96,9 @@ def unexpected(error: Exception) -> str:
     Args:
         error: The exception, whose text may hold anything.
     """
-    text = escape(mask(str(error)), _LONGEST_EXCERPT)
-    name = type(error).__name__
-    return f"unexpected {f'{name}: {text}' if text else name}; LOGLEVEL=DEBUG shows where"
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    text = escape(mask(text), LONGEST_EXCERPT)
+    return f"unexpected {text}; LOGLEVEL=DEBUG shows where"
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
@@ -123,10 +110,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         body: The response's body.
     """
     kind = ERRORS_BY_STATUS.get(status) or ERRORS_BY_FIRST_DIGIT.get(status // 100, TransientError)
-    message = _message(status, body)
-    if issubclass(kind, TransientError):
-        return kind(message, status=status, retry_after=retry_after(headers))
-    return kind(message, status=status)
+    return kind(_message(status, body), status=status, retry_after=retry_after(headers))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -143,32 +127,22 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return min(float(value), LONGEST_WAIT)
-    until = _timestamp(value)
-    if until is None:
-        return None
-    now = _timestamp(headers.get("Date", ""))
-    return min(max(until - (time() if now is None else now), 0.0), LONGEST_WAIT)
+    until, now = _timestamp(value), _timestamp(headers.get("Date", ""))
+    return until and min(max(until - (now or time()), 0.0), LONGEST_WAIT)
 
 
 def _timestamp(date: str) -> float | None:
     try:
-        at = parsedate_to_datetime(date)
-        # Python takes a date without a zone, or with -0000, for local time; in HTTP all are UTC.
-        return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
+        parsed = parsedate(date)
+        return timegm(parsed) if parsed else None  # whatever the zone: in HTTP all are UTC
     except (ValueError, OverflowError):
         return None
 
 
 def _message(status: int, body: bytes) -> str:
-    if status < HTTPStatus.MULTIPLE_CHOICES:
-        return f"HTTP {status}: a response without the resource"
-    if status < HTTPStatus.BAD_REQUEST:
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return f"HTTP {status}: redirects are not followed; check api_url"
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    start = f"HTTP {status} {phrase}".rstrip()
+    start = f"HTTP {status} {responses.get(status, '')}".rstrip()
     try:
         content = msgspec.json.decode(body)
     except (ValueError, RecursionError):
@@ -178,4 +152,4 @@ def _message(status: int, body: bytes) -> str:
         return start
     masked = mask(errors)
     text = masked if isinstance(masked, str) else msgspec.json.encode(masked).decode()
-    return f"{start}: {escape(text, _LONGEST_EXCERPT)}"
+    return f"{start}: {escape(text, LONGEST_EXCERPT)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, InvalidOperation
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
@@ -101,14 +101,12 @@ def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:
     Raises:
         UnreadableBodyError: If there is no such list.
     """
-    if isinstance(body, dict):
-        envelopes = [body.get("_embedded")] + ([body] if bare else [])
-        for envelope in envelopes:
-            if isinstance(envelope, dict):
-                for name in names:
-                    if isinstance(envelope.get(name), list):
-                        return list(envelope[name])
-    raise UnreadableBodyError(f"a body without a list of {names[0]}")
+    found = parts(body, names)
+    if found is None and bare:
+        found = parts({"_embedded": body}, names)
+    if found is None:
+        raise UnreadableBodyError(f"a body without a list of {names[0]}")
+    return found
 
 
 def parts(item: Any, names: Iterable[str]) -> list[Any] | None:
@@ -122,11 +120,8 @@ def parts(item: Any, names: Iterable[str]) -> list[Any] | None:
         The list, or None if there is none.
     """
     nested = item.get("_embedded") if isinstance(item, dict) else None
-    if isinstance(nested, dict):
-        for name in names:
-            if isinstance(nested.get(name), list):
-                return cast("list[Any]", nested[name])
-    return None
+    members = map(nested.get, names) if isinstance(nested, dict) else ()
+    return next((each for each in members if isinstance(each, list)), None)
 
 
 def single(body: Any) -> dict[str, Any]:

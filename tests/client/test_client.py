@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -28,15 +28,15 @@ from tap_compose.api.errors import (
     UnreadableBodyError,
 )
 from tap_compose.api.transport import Transport
+from tests.support.clients import TOKEN, numbered, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 URL = "https://api.example/2016-07"
 PUBLIC = "https://api.compose.io/2016-07"
-TOKEN = "a-token-for-tests"
 ACCOUNTS = b'{"_embedded": {"accounts": []}}'
-BROKEN = requests.ConnectionError()
+BROKEN = requests.ConnectionError("reset")
 BUGS = [KeyError("made up"), StopIteration("made up")]
 
 Response = bytes | int | Exception | tuple[int, dict[str, str], bytes]
@@ -45,12 +45,7 @@ Response = bytes | int | Exception | tuple[int, dict[str, str], bytes]
 
 @contextmanager
 def _client(
-    respond: Callable[[str], Response],
-    *,
-    url: str = URL,
-    max_retries: int = 2,
-    max_concurrency: int = 8,
-    longest_backoff: float = 0.02,
+    respond: Callable[[str], Response], *, url: str = URL, **settings: Any
 ) -> Iterator[tuple[Client, list[str]]]:
     """Run a client against an API; return the paths of its requests too."""
     paths: list[str] = []
@@ -60,21 +55,14 @@ def _client(
         paths.append(path)
         response = respond(path)
         if isinstance(response, int):
-            return response, {"Retry-After": "0"}, f'{{"errors": "no {TOKEN}"}}'
+            return response, {}, f'{{"errors": "no {TOKEN}"}}'
         return (200, {}, response) if isinstance(response, bytes) else response
 
-    transport = Transport(
-        url, TOKEN, user_agent="tests/1", timeout=5, max_concurrency=max_concurrency
-    )
-    client = Client(
-        transport,
-        url,
-        timeout=5,
-        max_retries=max_retries,
-        max_concurrency=max_concurrency,
-        longest_backoff=longest_backoff,
-    )
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as api, closing(client):
+    settings = {"max_retries": 2, "max_concurrency": 8, **settings}
+    with (
+        responses.RequestsMock(assert_all_requests_are_fired=False) as api,
+        open_client(url, **settings) as client,
+    ):
         api.add_callback(responses.GET, re.compile(re.escape(url)), send)
         yield client, paths
 
@@ -95,10 +83,6 @@ def _echo(path: str) -> bytes:
 
 def _json(path: str, **arguments: Any) -> Request[Any]:
     return Request(path, hal.decode, **arguments)
-
-
-def _numbered(count: int) -> list[Request[Any]]:
-    return [_json(f"/{number}") for number in range(count)]
 
 
 def _results(responses: Iterable[tuple[Request[Any], Any]]) -> list[Any]:
@@ -127,28 +111,18 @@ def test_one_result() -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind", "attempts"),
-    [
-        (302, RejectedError, 1),
-        (400, RejectedError, 1),
-        (403, DeniedError, 1),
-        (404, GoneError, 1),
-        (410, GoneError, 1),
-        (204, TransientError, 3),
-        (408, TransientError, 3),
-        (429, TransientError, 3),
-        (503, TransientError, 3),
-    ],
+    [(302, RejectedError, 1), (404, GoneError, 1), (503, TransientError, 3)],
 )
-def test_status_to_outcome(status: int, kind: type[ApiError], attempts: int) -> None:
+def test_only_what_may_succeed_later_is_retried(
+    status: int, kind: type[ApiError], attempts: int
+) -> None:
     with _client(lambda _: status) as (client, paths):
-        with pytest.raises(ApiError, match=f"^HTTP {status}") as caught:
+        with pytest.raises(kind, match=f"^HTTP {status}"):
             client.get(_json("/teams"))
-        assert (type(caught.value), caught.value.status) == (kind, status)
-        assert TOKEN not in str(caught.value)
         assert len(paths) == client.requests_sent == attempts
 
 
-def test_retries_wait_by_full_jitter_or_as_long_as_retry_after(
+def test_retries_wait_by_full_jitter(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -160,11 +134,10 @@ def test_retries_wait_by_full_jitter_or_as_long_as_retry_after(
         assert _results(results) == [[1]]
         assert (results.requests, results.retries, len(paths)) == (10, 9, 10)
     assert len({*waits}) == 9
-    bounds = [1, 2, 4, 8, 16, 32, 60, 60]
-    assert all(0 < wait < most for wait, most in zip(waits, bounds, strict=False))
-    assert waits[8] == 0  # of Retry-After
+    bounds = [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert all(0 < wait < most for wait, most in zip(waits, bounds, strict=True))
     problems = [
-        *["the connection to api.example broke"] * 2,
+        *["no complete response from api.example: reset"] * 2,
         *["HTTP 200 with a body that is not JSON"] * 6,
         "HTTP 503 Service Unavailable: no ***",
     ]
@@ -252,7 +225,7 @@ def test_results_come_in_the_order_of_the_requests(max_concurrency: int) -> None
         return 404 if number == 17 else _echo(path)
 
     with _client(respond, max_concurrency=max_concurrency) as (client, _):
-        results = _results(client.get_many(_numbered(40)))
+        results = _results(client.get_many(numbered(40)))
     assert results == [*range(17), GoneError, *range(18, 40)]
     assert most <= max_concurrency
 
@@ -261,7 +234,7 @@ def test_requests_are_taken_as_there_is_room_for_their_results() -> None:
     taken: list[str] = []
 
     def requests() -> Iterator[Request[Any]]:
-        for request in _numbered(1000):
+        for request in numbered(1000):
             taken.append(request.path)
             yield request
 
@@ -320,6 +293,19 @@ def test_every_reader_gets_the_final_outcome(stored: list[Response], outcome: An
         assert second.retries + first.retries == 2
 
 
+def test_bodies_that_are_kept_for_a_second_reader_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What does not fit into half of the room is requested again."""
+    monkeypatch.setattr("tap_compose.api.client.MOST_BYTES", 4000)
+    body = b'"%s"' % bytes(998).replace(b"\0", b"x")
+    wanted = [_json(f"/{number}", readers=2) for number in range(8)]
+    with _client(lambda _: body) as (client, paths):
+        for requested in (8, 8 + 6):
+            assert _results(client.get_many(wanted)) == ["x" * 998] * 8
+            assert len(paths) == requested
+
+
 # Many, as they complete
 
 
@@ -335,7 +321,7 @@ def test_results_as_they_complete() -> None:
     with _client(respond, max_concurrency=3) as (client, _):
         completed: CompletedRequests[Any] = client.as_completed()
         assert (len(completed), completed.has_room, completed.is_ready) == (0, True, False)
-        for request in _numbered(3):
+        for request in numbered(3):
             assert completed.has_room
             completed.add(request)
         assert (len(completed), completed.has_room) == (3, False)
@@ -345,8 +331,6 @@ def test_results_as_they_complete() -> None:
         _until(lambda: completed.is_ready)
         assert _results([completed.take()]) == [GoneError]
         assert (completed.requests, completed.retries) == (3, 0)
-        with pytest.raises(IndexError):
-            completed.take()
 
 
 def test_closing_forgets_what_is_outstanding_but_not_what_others_read() -> None:
@@ -375,44 +359,45 @@ def test_closing_forgets_what_is_outstanding_but_not_what_others_read() -> None:
 
 @pytest.mark.parametrize("path", ["/teams", "/accounts"])
 def test_a_dead_token_ends_the_run(path: str) -> None:
-    with _client(lambda _: 401) as (client, paths):
+    """A request that was accepted earlier proves nothing."""
+    with _client(lambda path: b"0" if path == "/0" else 401) as (client, paths):
+        assert client.get(_json("/0")) == 0
         with pytest.raises(RunEndingError) as caught:
             client.get(_json(path))
         assert str(caught.value) == (
             "the API rejects this api_token (HTTP 401 Unauthorized: no ***): it was mistyped or "
             "revoked; ask whoever runs the server for a new one (compose-sandbox prints its own)"
         )
-        assert paths == list(dict.fromkeys([path, "/accounts"]))
-        assert client.requests_sent == len(paths)
+        assert paths == list(dict.fromkeys(["/0", path, "/accounts"]))
 
 
-@pytest.mark.parametrize("accounts", [ACCOUNTS, 403, [503, ACCOUNTS]])
-def test_a_401_of_a_live_token_is_denied(accounts: Response | list[Response]) -> None:
-    with (
-        _client(_stored(teams=401, accounts=accounts), max_concurrency=1) as (client, _),
-        pytest.raises(DeniedError, match=r"^HTTP 401 Unauthorized: no \*\*\*$"),
-    ):
-        client.get(_json("/teams"))
+PAGE = "HTTP 200 with a body that is not JSON"
 
 
-def test_refusals_of_one_moment_are_rejected_if_their_probe_fails() -> None:
-    everyone = threading.Barrier(4)
-
-    def respond(path: str) -> Response:
-        if path != "/accounts":
-            everyone.wait(10)
-        return 500 if path == "/accounts" else 401
-
-    with _client(respond) as (client, paths):
-        problems = [problem for _, problem in client.get_many(_numbered(4))]
-    assert {type(each) for each in problems} == {RejectedError}
-    assert {str(each) for each in problems} == {
-        (
-            "HTTP 401 Unauthorized: no ***; could not check whether the token works: "
-            "HTTP 500 Internal Server Error: no ***"
-        )
-    }
-    assert paths.count("/accounts") == 3
+@pytest.mark.parametrize(
+    ("accounts", "problem"),
+    [
+        (ACCOUNTS, None),
+        (403, None),
+        ([503, ACCOUNTS], None),
+        (400, "HTTP 400 Bad Request: no ***"),
+        (404, "HTTP 404 Not Found: no ***"),
+        (302, "HTTP 302: redirects are not followed; check api_url"),
+        (500, "HTTP 500 Internal Server Error: no ***"),
+        (b"<html>log in</html>", PAGE),
+    ],
+)
+def test_a_refused_resource_is_denied_if_the_probe_proves_that_the_token_works(
+    accounts: Response | list[Response], problem: str | None
+) -> None:
+    with _client(_stored(teams=401, accounts=accounts)) as (client, _):
+        (_, error), *_ = client.get_many([_json("/teams")])
+    message = "HTTP 401 Unauthorized: no ***"
+    if problem is None:
+        assert (type(error), str(error)) == (DeniedError, message)
+    else:
+        message += f"; could not check whether the token works: {problem}"
+        assert (type(error), str(error)) == (RejectedError, message)
 
 
 def test_a_later_request_that_is_accepted_needs_no_probe() -> None:
@@ -429,15 +414,8 @@ def test_a_later_request_that_is_accepted_needs_no_probe() -> None:
         return _echo(path)
 
     with _client(respond, max_concurrency=2) as (client, paths):
-        assert _results(client.get_many(_numbered(4))) == [DeniedError, 1, 2, 3]
+        assert _results(client.get_many(numbered(4))) == [DeniedError, 1, 2, 3]
     assert sorted(paths) == ["/0", "/1", "/2", "/3"]
-
-
-def test_an_earlier_request_that_is_accepted_proves_nothing() -> None:
-    with _client(lambda path: b"0" if path == "/0" else 401, max_concurrency=1) as (client, _):
-        assert client.get(_json("/0")) == 0
-        with pytest.raises(RunEndingError):
-            client.get(_json("/1"))
 
 
 def test_refusals_of_one_moment_share_a_probe() -> None:
@@ -445,17 +423,18 @@ def test_refusals_of_one_moment_share_a_probe() -> None:
 
     def respond(path: str) -> Response:
         if path == "/accounts":
+            time.sleep(0.1)
             return ACCOUNTS
         everyone.wait(10)
         return 401
 
     with _client(respond, max_concurrency=16) as (client, paths):
         for probes in (1, 2):
-            assert _results(client.get_many(_numbered(16))) == [DeniedError] * 16
+            assert _results(client.get_many(numbered(16))) == [DeniedError] * 16
             assert paths.count("/accounts") == probes
 
 
-# Silence
+# No response
 
 
 @pytest.mark.parametrize("url", [URL, PUBLIC])
@@ -471,25 +450,25 @@ def test_a_run_in_which_nothing_ever_responds_ends(url: str) -> None:
         with pytest.raises(RunEndingError) as caught:
             client.get(_json("/teams"))
         assert str(caught.value) == (
-            f"the connection to {host} broke; nothing responds at {host}: {advice}"
+            f"no complete response from {host}: reset; nothing responds at {host}: {advice}"
         )
     assert paths == ["/teams"] * 3
 
 
 @pytest.mark.parametrize("accounts", [BROKEN, 500, ACCOUNTS])
-def test_silence_in_a_run_ends_it_if_a_probe_is_silent_too(accounts: Response) -> None:
+def test_a_run_ends_if_eight_requests_and_a_probe_get_no_response(accounts: Response) -> None:
     def respond(path: str) -> Response:
         if path == "/accounts":
             return accounts
         return b"0" if path == "/0" else BROKEN
 
     with _client(respond, max_retries=0, max_concurrency=1) as (client, paths):
-        results = client.get_many(_numbered(24))
+        results = client.get_many(numbered(24))
         if accounts is BROKEN:
-            ending = r"^the connection to api\.example broke; nothing responds at api\.example: "
+            ending = "; nothing responds at api.example: "
             with pytest.raises(RunEndingError, match=ending):
                 list(results)
         else:
             assert _results(results) == [0, *[TransientError] * 23]
             assert paths.count("/accounts") == 2
-        assert paths.index("/accounts") == 9
+        assert paths.index("/accounts") >= 9

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -20,16 +18,14 @@ from tap_compose.api.errors import (
 )
 from tap_compose.logs import mask_always
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 TOKEN = "a+token/for=tests"
+SECRET = "hunter2"
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "message"),
     [
-        (204, TransientError, "HTTP 204: a response without the resource"),
+        (204, TransientError, "HTTP 204 No Content: no such id"),
         (307, RejectedError, "HTTP 307: redirects are not followed; check api_url"),
         (400, RejectedError, "HTTP 400 Bad Request: no such id"),
         (401, DeniedError, "HTTP 401 Unauthorized: no such id"),
@@ -40,17 +36,13 @@ TOKEN = "a+token/for=tests"
         (429, TransientError, "HTTP 429 Too Many Requests: no such id"),
         (499, RejectedError, "HTTP 499: no such id"),
         (503, TransientError, "HTTP 503 Service Unavailable: no such id"),
-        (599, TransientError, "HTTP 599: no such id"),
         (999, TransientError, "HTTP 999: no such id"),
     ],
 )
 def test_status_to_error(status: int, kind: type[ApiError], message: str) -> None:
     error = error_of(status, {"Retry-After": "7"}, b'{"errors": "no such id"}')
     assert (type(error), error.status, str(error)) == (kind, status, message)
-    assert getattr(error, "retry_after", None) == (7 if kind is TransientError else None)
-
-
-SECRET = "hunter2"
+    assert error.retry_after == 7
 
 
 @pytest.mark.parametrize(
@@ -58,8 +50,6 @@ SECRET = "hunter2"
     [
         ({"id": ["is odd"], "author": "A"}, '{"id":["is odd"],"author":"A"}'),
         ({"user": [{"Password": {"is": [SECRET]}}]}, '{"user":[{"Password":"***"}]}'),
-        ([{"api_key": SECRET, "db_pass": SECRET}], '[{"api_key":"***","db_pass":"***"}]'),
-        (json.dumps({"x": json.dumps({"token": SECRET})}), r'{"x":"{\"token\":\"***\"}"}'),
         (f"mongodb://me:{SECRET}@a:1/x, y@z", "mongodb://***@a:1/x, y@z"),
         (f"{TOKEN}, {quote(TOKEN, safe='')}", "***, ***"),
         (f"{'x' * 190}{TOKEN}{'y' * 500}", f"{'x' * 190}***{'y' * 7}…"),
@@ -78,45 +68,25 @@ def test_a_body_without_errors_is_not_in_the_message(body: bytes) -> None:
     assert str(error_of(404, {}, body)) == "HTTP 404 Not Found"
 
 
-@pytest.fixture(params=["America/New_York", "Asia/Tokyo"])
-def _zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if not hasattr(time, "tzset"):
-        pytest.skip("Windows has no tzset")
-    monkeypatch.setenv("TZ", request.param)
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.usefixtures("_zone")
-@pytest.mark.parametrize(
-    "until",
-    [
-        "Sun, 06 Nov 1994 08:49:37 GMT",
-        "Sunday, 06-Nov-94 08:49:37 GMT",
-        "Sun Nov  6 08:49:37 1994",
-        "Sun, 06 Nov 1994 08:49:37 -0000",
-    ],
-)
-def test_a_date_is_utc_and_measured_against_the_date_of_the_response(
-    until: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = "tap_compose.api.errors.time"
-    before = 784111747.0  # 1994-11-06 08:49:07 UTC
-    for wrong in (-3600, 3600):
-        monkeypatch.setattr(clock, lambda wrong=wrong: before + wrong)
-        headers = {"Retry-After": until, "Date": "Sun, 06 Nov 1994 08:49:07 GMT"}
-        assert retry_after(headers) == 30
-    for now, seconds in ((before, 30), (before + 60, 0), (before - 86400, 3600)):
-        monkeypatch.setattr(clock, lambda now=now: now)
-        assert retry_after({"Retry-After": until}) == seconds
-
-
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("7", 7), (" 0 ", 0), ("999999", 3600), ("", None), ("soon", None), ("nan", None)],
+    [
+        *[("7", 7), (" 0 ", 0), ("999999", 3600), ("", None), ("soon", None), ("nan", None)],
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 30),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 30),
+        ("Sun Nov  6 08:49:37 1994", 30),
+        ("Sun, 06 Nov 1994 08:49:00 GMT", 0),
+        ("Sun, 06 Nov 1994 18:49:00 GMT", 3600),
+        ("Sun, 99 Nov 99999 08:49:37 GMT", None),
+    ],
 )
-def test_retry_after_in_seconds(value: str, seconds: float | None) -> None:
-    assert retry_after({"Retry-After": value}) == seconds
-    assert retry_after({}) is None
+@pytest.mark.parametrize("has_date", [False, True])
+def test_retry_after(
+    value: str, seconds: float | None, has_date: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A date is measured against that of the response, whatever the time is here."""
+    now = 784111747.0  # 1994-11-06 08:49:07 UTC
+    monkeypatch.setattr("tap_compose.api.errors.time", lambda: now + 3600 * has_date)
+    date = {"Date": "Sun, 06 Nov 1994 08:49:07 GMT"} if has_date else {}
+    assert retry_after({"Retry-After": value, **date}) == seconds
+    assert retry_after(date) is None
