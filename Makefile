@@ -32,7 +32,7 @@ define install
 @touch $@
 endef
 
-.PHONY: help demo answers test test-all bench build audit scale docs lock clean
+.PHONY: help demo answers test test-all bench build audit docs lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,7 +60,7 @@ test-all: test $(patsubst %,.venvs/%/.ready,sdk-next meltano dagster dbt $(TARGE
 	$(BIN)/python -m pytest -m slow -s
 	.venvs/sdk-next/bin/python -m pytest -n 2 --dist loadfile
 
-bench: .venv/.ready .venvs/benchmarks/.ready  ## compare the tap with others and with the least possible time; half an hour
+bench: .venv/.ready .venvs/benchmarks/.ready  ## measure the tap next to others and alone, and write benchmarks/RESULTS.md; half an hour
 	$(BIN)/python -m benchmarks.compare
 
 build: .venv/.ready .venvs/release/.ready  ## wheel and sdist into dist/, checked
@@ -70,10 +70,6 @@ build: .venv/.ready .venvs/release/.ready  ## wheel and sdist into dist/, checke
 
 audit: .venvs/release/.ready  ## look for known vulnerabilities in the locked packages
 	for each in locks/*.txt; do .venvs/release/bin/pip-audit --strict --disable-pip --require-hashes -r $$each || exit 1; done
-
-scale: .venv/.ready .venvs/target-postgres/.ready .venvs/target-jsonl/.ready  ## measure a run per deployment and row, for docs/scale.md; two minutes
-	$(BIN)/python -m benchmarks.scale
-	$(BIN)/python -m tools.documents
 
 docs: .venv/.ready  ## generate from the code: catalog, meltano.yml, tables of the pages, pictures
 	$(BIN)/python -m tools.documents

@@ -1,4 +1,9 @@
-"""Runs every benchmark and writes RESULTS.md; most run contenders side by side."""
+"""Run the benchmarks: the tap next to others, and the tap alone.
+
+``make bench`` measures everything and writes ``RESULTS.md``. With arguments only those sections
+are measured and printed, such as ``python -m benchmarks.compare events-0 rate``; with ``--size
+0.01`` accounts have a hundredth of the deployments, recipes and events.
+"""
 
 from __future__ import annotations
 
@@ -9,166 +14,163 @@ import platform
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from importlib.metadata import version
+from itertools import pairwise
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks import backfill, limits
-from benchmarks.runs import ROOT, Measure, environment, run, tap
-from benchmarks.tables import table
-from benchmarks.work import CASES, WORKERS, Case, dlt_resources, floor_streams, windows
+from benchmarks import alone, reading
+from benchmarks.api import TOKEN, Api, in_bursts, serving, written
+from benchmarks.runs import ROOT, Measure, environment, run, table, tap
+from benchmarks.stock import CHILDREN, DECLARED
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-PEER = ROOT / ".venvs/benchmarks/bin/python"
-
-
-@contextmanager
-def served(case: Case) -> Iterator[tuple[dict[str, str], list[str]]]:
-    """Run the sandbox for the contenders; gives environment and deployment ids."""
-    arguments = {
-        "deployments": case.deployments,
-        "events": case.events,
-        "recipes": case.recipes,
-        "latency": case.latency,
-    }
-    options = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.server", *options], stdout=subprocess.PIPE, cwd=ROOT
-    ) as process:
-        assert process.stdout is not None
-        url, token, *ids = process.stdout.readline().decode().split()
-        try:
-            yield environment(url, token, max_concurrency=WORKERS, **case.settings), ids
-        finally:
-            process.kill()
+DLT = ROOT / ".venvs/benchmarks/bin/python"
+PACKAGES = ("singer-sdk", "requests", "msgspec", "uvicorn")
+WORKERS = 16
+REPEATED = {"tap-compose": 3, "script": 3}
+"""How often a contender runs, if not once; the median counts."""
 
 
-def contenders(case: Case, folder: Path, env: dict[str, str], ids: list[str]) -> dict[str, Any]:
-    """The command of each contender, by name."""
-    config = folder / "config.json"
-    config.write_text(
-        json.dumps(
-            {
-                "api_url": env["TAP_COMPOSE_API_URL"],
-                "api_token": env["TAP_COMPOSE_API_TOKEN"],
-                "streams": case.streams,
-            }
-        )
-    )
-    stock = [sys.executable, "-m", "benchmarks.stock", "--config", str(config)]
-    work = folder / "work.json"
-    work.write_text(
-        json.dumps({"streams": floor_streams(case), "ids": ids, "windows": windows(case)})
-    )
-    resources = folder / "resources.json"
-    resources.write_text(json.dumps(dlt_resources(case)))
-    floor = [sys.executable, "benchmarks/floor.py"]
-    return {
-        "tap-compose": tap(folder, case.streams),
-        "floor, requests": [*floor, "requests", work],
-        "floor, http.client": [*floor, "http", work],
-        "sandbox's ceiling": [*floor, "fetch", work],
-        "dlt": [PEER, "benchmarks/peer.py", resources],
-        "stock, tuned": [*stock, "--tuned"],
-        "stock": stock,
-    }
+@dataclass(frozen=True)
+class Case:
+    """What is fetched, and ``at_most`` how many times the script's time the tap may take."""
+
+    name: str
+    at_most: float
+    streams: list[str]
+    deployments: int = 0
+    recipes: int = 10
+    events: int = 0
+    latency: float = 0
 
 
-SLOW = {"dlt", "stock, tuned", "stock"}
+BODY, LOG = ["deployment_recipes"], ["audit_events"]
+CALLS = f"200 × {len(CHILDREN)} requests"
+CASES = {
+    "calls": Case(f"{CALLS}, 50 ms", 1.25, CHILDREN, deployments=200, latency=0.05),
+    "calls-0": Case(CALLS, 1.5, CHILDREN, deployments=200),
+    "body": Case("100,000 recipes, 1 request", 2.5, BODY, deployments=1, recipes=100_000),
+    "events": Case("100,000 events, 50 ms", 1.3, LOG, events=100_000, latency=0.05),
+    "events-0": Case("1,000,000 events", 1.5, LOG, events=1_000_000),
+}
+"""By the word that selects them."""
+
+ALONE = {
+    "reading": ("Reading a body", reading.reading),
+    "backfill": ("The audit log", alone.backfill),
+    "memory": ("Large bodies", alone.memory),
+    "rate": ("A rate limit", alone.rate),
+}
+"""Title and function of each section with the tap alone, by the word that selects it."""
 
 
-def compare(case: Case, *, only_fast: bool) -> dict[str, Measure]:
+def plan(case: Case, api: Api) -> dict[str, Any]:
+    """Describe to script and dlt what to fetch, so that they need not load the tap."""
+    streams = [
+        (name, each.path, next(iter(each.envelope), ""), list(each.schema["properties"]))
+        for name, each in DECLARED.items()
+        if name in case.streams
+    ]
+    step = min(12_500, len(api.events) // WORKERS or 1)  # each worker has as much to do
+    cuts = [*api.events[::step], *(each + 1 for each in api.events[-1:])]
+    windows = [(written(cut), written(end - 1)) for cut, end in pairwise(cuts)]
+    return {"streams": streams, "ids": api.ids, "windows": windows}
+
+
+def compare(case: Case, size: float) -> dict[str, Measure]:
     """Run all contenders on a case, in turn."""
-    measures: dict[str, Measure] = {}
-    with tempfile.TemporaryDirectory() as name, served(case) as (env, ids):
-        commands = contenders(case, Path(name), env, ids)
-        run(commands["sandbox's ceiling"], env, Measure())  # the sandbox writes its bodies once
-        for turn in range(case.repeats):
-            for contender, command in commands.items():
-                if contender in SLOW and (turn or only_fast):
-                    continue
-                run(command, env, measures.setdefault(contender, Measure()))
-                print(f"{contender}: {measures[contender].seconds[-1]:.2f} s", flush=True)
+    api = Api(
+        events=in_bursts(ceil(case.events * size)),
+        deployments=ceil(case.deployments * size),
+        recipes=ceil(case.recipes * size),
+        latency=case.latency,
+    )
+    with tempfile.TemporaryDirectory() as name, serving(api):
+        folder, env = Path(name), environment(api, max_concurrency=WORKERS)
+        config, work = folder / "config.json", folder / "work.json"
+        settings = {"api_url": api.url, "api_token": TOKEN, "streams": case.streams}
+        config.write_text(json.dumps(settings))
+        work.write_text(json.dumps(plan(case, api)))
+        commands: dict[str, list[Any]] = {
+            "tap-compose": tap(folder, case.streams),
+            "script": [sys.executable, "benchmarks/script.py", work],
+            "dlt": [DLT, "benchmarks/rest_api.py", work],
+            "stock": [sys.executable, "-m", "benchmarks.stock", "--config", config],
+        }
+        measures = {contender: Measure() for contender in commands}
+        for turn in range(max(REPEATED.values())):
+            for contender, measure in measures.items():
+                if turn < REPEATED.get(contender, 1):
+                    run(commands[contender], env, measure)
+                    print(f"{case.name}, {contender}: {measure.seconds[-1]:.2f} s", flush=True)
     return measures
 
 
-def compared(case: Case, *, only_fast: bool) -> str:
-    """Return the results of all contenders on a case."""
-    measures = compare(case, only_fast=only_fast)
-    ours = measures["tap-compose"].median
-    wanted = {
-        name: f"≥ {times:g} ×"
-        for name, times in zip(("stock", "stock, tuned", "dlt"), case.at_least, strict=True)
-    }
-    wanted["floor, requests"] = f"tap-compose ≤ {case.at_most:g} × its time"
-    rows = [
-        [
-            name,
-            f"{measure.median:.2f} ({len(measure.seconds)})",
-            f"{measure.median / ours:.2f}",
-            f"{ours / measure.median:.2f}",
-            wanted.get(name, ""),
-            f"{measure.megabytes:.0f}",
-            f"{measure.output / 1e6:.1f}",
+def compared(cases: list[Case], size: float) -> str:
+    """Return the tables of all contenders on some cases."""
+    times, rest = [], []
+    for case in cases:
+        measures = compare(case, size)
+        ours = measures["tap-compose"]
+        cells = [
+            f"{each.median:.2f} ({each.median / ours.median:.2f}×)" for each in measures.values()
         ]
-        for name, measure in measures.items()
-    ]
-    head = ["seconds, median (runs)", "its time / tap-compose's", "tap-compose's / its", "wanted"]
-    messages = "".join(
-        f"\nMessages of {name}: "
-        + ", ".join(f"{count:,} {kind}" for kind, count in sorted(measure.messages.items()))
-        + ".\n"
-        for name, measure in measures.items()
-        if name in {"tap-compose", "stock"}
+        script = f"{ours.median / measures['script'].median:.2f}×"
+        times.append([case.name, *cells, script, f"≤ {case.at_most}×"])
+        peaks = [f"{each.megabytes:.0f}" for each in measures.values()]
+        outputs = [
+            f"{each.output / 1e6:.1f} MB, {each.messages['STATE']:,} STATE"
+            for each in (ours, measures["stock"])
+        ]
+        rest.append([case.name, *peaks, *outputs])
+    head = ["", "tap-compose", "script", "dlt", "stock"]
+    return (
+        "Seconds, and in brackets multiples of tap-compose's time. Wanted: dlt and stock ≥ 2×, and "
+        "the last column.\n\n"
+        + table([*head, "tap-compose / script", "wanted"], times)
+        + "\nPeak memory in MiB, and output.\n\n"
+        + table([*head, "output of tap-compose", "output of stock"], rest)
     )
-    return table(["", *head, "peak MiB", "output MB"], rows) + messages
 
 
-def sections(*, only_fast: bool) -> dict[str, tuple[str, Callable[[], str]]]:
-    """Return the title of each section and what measures it, by the word that selects it."""
-    return {
-        **{
-            word: (case.name, partial(compared, case, only_fast=only_fast))
-            for word, case in CASES.items()
-        },
-        "audit": ("Until the first STATE", backfill.audit),
-        "requests": ("Requests for the audit log", backfill.requests),
-        "killed": ("Killed and resumed", backfill.killed),
-        "memory": ("Large bodies", limits.memory),
-        "rate": ("A rate limit", limits.rate),
-    }
+def heading() -> str:
+    """Say what was measured, when, and on what."""
+    command = ["git", "describe", "--always", "--dirty"]
+    git = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    dlt = (ROOT / "locks/benchmarks.in").read_text().strip().replace("==", " ")
+    packages = ", ".join(f"{each} {version(each)}" for each in PACKAGES)
+    return (
+        "# Benchmarks\n\nWritten by `make bench` in one run: complete processes, start-up "
+        "included, output to a file, one process after the other, on the API of "
+        f"`benchmarks/api.py`. The script (`benchmarks/script.py`) and dlt have {WORKERS} requests "
+        "in flight, as the tap; stock is an SDK tap written the usual way, which is sequential.\n\n"
+        f"{datetime.now(timezone.utc):%Y-%m-%d}, revision {git.stdout.strip() or 'unknown'}, "
+        f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, {packages}, {dlt}.\n"
+    )
 
 
 def main() -> None:
     """Run what the arguments say; without any, everything."""
+    known = [*CASES, *ALONE]
     parser = argparse.ArgumentParser(description="Run benchmarks; without arguments all of them.")
-    parser.add_argument("--only-fast", action="store_true", help="leave stock and dlt out")
-    parser.add_argument("section", nargs="*", help=", ".join(sections(only_fast=True)))
+    parser.add_argument("--size", type=float, default=1, help="the part of each account: 0.01")
+    parser.add_argument("section", nargs="*", choices=["all", *known], default="all")
     options = parser.parse_args()
-    known = sections(only_fast=options.only_fast)
-    if not known.keys() >= set(options.section):
-        parser.error(f"no such section: choose from {', '.join(known)}")
-    packages = ("singer-sdk", "requests", "msgspec", "starlette", "uvicorn")
-    parts = [
-        "# Benchmarks\n\nWritten by `make bench`: complete processes, start-up included, output to "
-        "a file. In the sections with several contenders they run one after the other, with 16 "
-        "requests at most in flight, on a sandbox in a separate process. The other sections run "
-        "the tap alone, on the API of `benchmarks/api.py`, which shares no code with the tap.\n\n"
-        f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, "
-        + ", ".join(f"{each} {version(each)}" for each in packages)
-        + ".\n"
-    ]
-    for key in options.section or known:
-        title, measure = known[key]
-        parts.append(f"## {title}\n\n{measure()}")
-        print(parts[-1], flush=True)
-    if not options.section and not options.only_fast:
-        (ROOT / "benchmarks/RESULTS.md").write_text("\n".join(parts))
+    chosen = known if "all" in options.section else options.section
+    parts = [heading()]
+    if cases := [CASES[each] for each in CASES if each in chosen]:
+        parts.append(f"## Next to others\n\n{compared(cases, options.size)}")
+    for title, measure in (ALONE[each] for each in ALONE if each in chosen):
+        print(f"measuring: {title}", flush=True)
+        parts.append(f"## {title}\n\n{measure(options.size)}")
+    text = "\n".join(parts)
+    print(text)
+    if chosen is known and options.size == 1:
+        (ROOT / "benchmarks/RESULTS.md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,25 @@
-"""The usual way: RESTStream, parent and child, everything as the SDK has it.
-
-``--tuned`` adds what costs one line each: no state per partition, and the SDK's msgspec writer.
-"""
+"""The usual way: RESTStream, parent and child, everything as the SDK has it."""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import RESTStream, Tap
 from singer_sdk import typing as th
 from singer_sdk.authenticators import BearerTokenAuthenticator
-from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.pagination import BaseAPIPaginator
 
-from benchmarks.work import CHILDREN, DECLARED, list_path
+from tap_compose.streams import STREAMS
 
 if TYPE_CHECKING:
     import requests
 
-TUNED = "--tuned" in sys.argv
-if TUNED:
-    sys.argv.remove("--tuned")
+DECLARED: dict[str, Any] = {each.name: each for each in cast("Any", STREAMS) if hasattr(each, "path")}
+"""The streams of the tap, whose schemas, keys and paths this one has too."""
+
+_PATHS = {each.path: name for name, each in reversed(DECLARED.items())}
+CHILDREN = [name for path, name in reversed(_PATHS.items()) if path.startswith("/deployments/")]
+"""A stream for each endpoint of a deployment: the first, where several share it."""
 
 
 class Stock(RESTStream):
@@ -82,26 +80,21 @@ class Deployments(Stock):
 
 def child(name: str) -> type[Stock]:
     """Make the child stream that a deployment-scoped stream would usually be."""
-    declared, path = DECLARED[name], list_path(name)
-    attributes: dict[str, Any] = {
+    declared = DECLARED[name]
+    attributes = {
         "name": name,
         "path": declared.path.replace("{}", "{deployment_id}"),
         "schema": declared.schema,
         "primary_keys": declared.primary_keys,
         "parent_stream_type": Deployments,
         "ignore_parent_replication_key": True,
-        "records_jsonpath": f"{path}[*]" if path else "$",
+        "records_jsonpath": next((f"$._embedded.{each}[*]" for each in declared.envelope), "$"),
     }
-    if TUNED:
-        attributes["state_partitioning_keys"] = ()
     return type(name, (Stock,), attributes)
 
 
-STREAMS: list[type[Stock]] = [AuditEvents, Deployments, *map(child, CHILDREN)]
-
-
 class StockTap(Tap):
-    """The tap."""
+    """The tap, with the streams that its config names."""
 
     name = "tap-compose-stock"
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(
@@ -109,18 +102,11 @@ class StockTap(Tap):
         th.Property("api_token", th.StringType),
         th.Property("streams", th.ArrayType(th.StringType)),
     ).to_dict()
-    if TUNED:
-        message_writer_class = MsgSpecWriter
 
     def discover_streams(self) -> list[Stock]:
-        wanted = set(self.config["streams"])
-        has_children = not wanted.isdisjoint(CHILDREN)
-        streams = [each(self) for each in STREAMS]
-        return [
-            each
-            for each in streams
-            if each.name in wanted or (each.name == "deployments" and has_children)
-        ]
+        if "audit_events" in self.config["streams"]:
+            return [AuditEvents(self)]
+        return [Deployments(self), *(child(each)(self) for each in self.config["streams"])]
 
 
 if __name__ == "__main__":

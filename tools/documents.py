@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from benchmarks import scale_page
 from tap_compose.api.errors import (
     ERRORS_BY_FIRST_DIGIT,
     ERRORS_BY_STATUS,
@@ -58,7 +57,6 @@ def files() -> dict[str, str]:
         "docs/architecture.md": {"failures": _failures_table()},
         "docs/privacy.md": {"personal": _sensitive_columns()},
         "docs/settings.md": {"settings": _settings_table()},
-        "docs/scale.md": scale_page.blocks(json.loads(scale_page.NOTES.read_text())),
         "docs/streams.md": {
             "joins": _table("| column | in | joins to |", joins.rows()),
             "streams": "\n".join(_sections()),
