@@ -26,9 +26,8 @@ from tap_compose.api.errors import (
 from tap_compose.report import Scope, meaning_of, outcome_of
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
-from tests.support import dbt_project, joins
-from tests.support.tap_runs import command, discover
-from tools import pictures
+from tools import dbt_project, joins, pictures
+from tools.command import catalog, printed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +47,7 @@ _KINDS = {"number": "integer"}
 
 def files() -> dict[str, str]:
     """Return the files that take something from the code, as they should be, by path."""
-    about = json.loads(command("--about", "--format=json").stdout)["settings"]["properties"]
+    about = json.loads(printed("--about", "--format=json"))["settings"]["properties"]
     del about["faker_config"]  # the tap does not install Faker
     settings = [_meltano_setting(*each) for each in about.items()]
     by_name = sorted(settings, key=itemgetter("name"))
@@ -65,7 +64,7 @@ def files() -> dict[str, str]:
         "meltano.yml": {"settings": indent(_yaml({"settings": settings}), " " * 4)},
     }
     return {
-        "catalog.example.json": command("--discover").stdout.decode(),
+        "catalog.example.json": printed("--discover"),
         "docs/progress.svg": pictures.progress(),
         **dbt_project.files(),
         **{name: filled((ROOT / name).read_text(), parts) for name, parts in blocks.items()},
@@ -133,9 +132,9 @@ def _settings_table() -> str:
 
 def _facts() -> Iterator[tuple[str, str, str, str, str, Any]]:
     """Name, meaning, path, key, replication and schema of each stream."""
-    catalog = {entry["tap_stream_id"]: entry for entry in discover()["streams"]}
+    entries = catalog()
     for stream in cast("Any", STREAMS):
-        entry = catalog[stream.name]
+        entry = entries[stream.name]
         key = entry.get("replication_key")
         keys = ", ".join(f"`{each}`" for each in entry["key_properties"])
         path = getattr(stream, "path", "").replace("{}", ":id")

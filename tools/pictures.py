@@ -22,7 +22,7 @@ from tap_compose.progress import Progress, ProgressSnapshot, drawing
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.tap import TapCompose
-from tests.support.browser import browser
+from tools.browser import browser
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -25,11 +25,11 @@ from typing_extensions import override
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.quirks import Quirks
+from tests.support import ROOT
 from tests.support.expected import expected_rows
 from tests.support.expected_answers import Answers, Load
 from tests.support.tap_runs import sqlalchemy_url
 from tests.support.target_runs import ENVIRONMENTS, Pipe, documented
-from tools.documents import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

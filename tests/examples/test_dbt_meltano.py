@@ -13,8 +13,8 @@ import yaml
 
 from tests.examples.test_dbt import MARTS
 from tests.slow.test_meltano import MELTANO, SANDBOX, Project, install
+from tests.support import ROOT
 from tests.support.tap_runs import sqlalchemy_url
-from tools.documents import ROOT
 
 pytestmark = pytest.mark.slow
 

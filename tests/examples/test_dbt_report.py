@@ -17,9 +17,9 @@ import pytest
 from tap_compose.sandbox.account import Account
 from tap_compose.sandbox.data import NOW
 from tests.examples.test_dbt import LOADS, MARTS, PROJECT, Project, on_duckdb, personal_values
-from tests.support.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
 from tests.support.expected_answers import Load
 from tests.support.target_runs import ENVIRONMENTS
+from tools.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

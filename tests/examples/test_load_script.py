@@ -18,8 +18,8 @@ import pytest
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
+from tests.support import ROOT
 from tests.support.tap_runs import catalog_of, config_for
-from tools.documents import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from tests.support import ROOT
 from tests.support.contract import FIELDS
 from tests.support.pages import ENVIRONMENTS, REVISED, TOOLS, Machine, blocks
-from tools.documents import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from tests.support import ROOT
 from tests.support.tap_runs import Output, config_for, discover, sync
-from tools.documents import MARKS, ROOT
+from tools.documents import MARKS
 
 if TYPE_CHECKING:
     from tap_compose.sandbox.account import Account

@@ -18,10 +18,11 @@ import pytest
 
 from tap_compose.sandbox.account import Account
 from tap_compose.sandbox.server import Sandbox
+from tests.support import ROOT
 from tests.support.expected import expected_rows
 from tests.support.tap_runs import config_for, sqlalchemy_url, sync
 from tests.support.target_runs import ENVIRONMENTS, Pipe, documented, settings_for_duckdb
-from tools.documents import ROOT, queries
+from tools.documents import queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tap_compose.sandbox.account import Account
 from tap_compose.streams import STREAMS
+from tests.support import ROOT
 from tests.support.tap_runs import on_a_terminal, without_colours
-from tools.documents import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

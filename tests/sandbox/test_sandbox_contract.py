@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.support import ROOT
 from tests.support.wire import LINES, OF, Line
-from tools.documents import ROOT
 
 if TYPE_CHECKING:
     from tests.support.sandbox_api import Api

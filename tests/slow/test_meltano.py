@@ -27,10 +27,9 @@ from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams import STREAMS
-from tests.support import pages
+from tests.support import ROOT, pages
 from tests.support.contract import FIELDS
 from tests.support.tap_runs import config_for, sqlalchemy_url, sync
-from tools.documents import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

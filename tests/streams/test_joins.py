@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.joins import JOINS, Join
 from tests.support.tap_runs import discover
+from tools.joins import JOINS, Join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

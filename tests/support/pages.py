@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import Self
 
-from tools.documents import ROOT
+from tests.support import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping

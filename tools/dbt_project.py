@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from tap_compose.streams import STREAMS
-from tests.support.tap_runs import discover
+from tools.command import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 MODELS = "examples/dbt/models"
 
 _TYPES = {
@@ -59,8 +59,8 @@ _ACCEPTED = {
 
 def files() -> dict[str, str]:
     """Return the files as they should be, by path."""
-    catalog = {entry["tap_stream_id"]: entry for entry in discover()["streams"]}
-    entries = [(stream, catalog[stream.name]) for stream in cast("Any", STREAMS)]
+    by_name = catalog()
+    entries = [(stream, by_name[stream.name]) for stream in cast("Any", STREAMS)]
     return {
         f"{MODELS}/sources.yml": _sources(entries),
         f"{MODELS}/staging/staging.yml": _staging(entries),
