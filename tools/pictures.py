@@ -65,18 +65,6 @@ def progress() -> str:
     return _picture(f"compose-sandbox run {command} > messages.jsonl", drawing(SNAPSHOT))
 
 
-def text_of(picture: str) -> list[str]:
-    """Return the lines of text in a picture."""
-    places = re.findall(r'<text [^>]*y="([\d.]+)"[^>]*>([^<]*)</text>', picture)
-    lines: dict[str, str] = {}
-    for place, part in places:
-        lines[place] = lines.get(place, "") + part
-    return [
-        re.sub(r"&#(\d+);", lambda mark: chr(int(mark[1])), line).replace("\xa0", " ").rstrip()
-        for line in lines.values()
-    ]
-
-
 def _picture(title: str, content: RenderableType) -> str:
     console = Console(record=True, width=92, file=StringIO(), force_terminal=True)
     console.print(content)
