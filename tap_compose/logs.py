@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MASK = "***"
 _LONGEST_LINE = 10_000
+"""Characters: a response that is quoted may be megabytes long."""
+
 _SHORTEST_TOKEN = 8
 """Characters: a shorter text is not a token, and may be part of any line."""
 
@@ -32,6 +34,8 @@ _is_secret = re.compile(
     r"|authori[sz]ation|(?:api|access|private|encryption|ssh)[ _-]?key",
     re.IGNORECASE,
 ).search
+"""Finds the names whose values are masked, in JSON and in queries of URLs."""
+
 _URL = re.compile(r"://\S*")
 
 _tokens: set[str] = set()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _BLOCK = 1 << 16
+"""Bytes that are gathered before they are written: a pipe of Linux holds as many."""
 
 _encoder = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number")
 

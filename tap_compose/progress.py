@@ -31,6 +31,8 @@ LOG_EVERY = 60.0
 """Seconds between two log lines."""
 
 _DRAWN_PER_SECOND = 4
+"""Often enough for the eye, and seldom enough not to slow the run."""
+
 _RATE_OVER = 10.0
 """Seconds over which rows and requests per second are taken, where they are drawn."""
 

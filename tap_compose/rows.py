@@ -474,6 +474,7 @@ def _fits_64_bits(number: int | Decimal) -> bool:
 
 
 _LIMIT = 1 << 63
+"""The integer columns of databases have 64 bits."""
 
 
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
@@ -486,6 +487,7 @@ _SCALARS: dict[str, Converter] = {
 }
 
 _PLAIN = frozenset({str, int, bool, type(None)})
+"""Values of a free-form column in which no number has to be checked."""
 
 
 def _kind_of(column: dict[str, Any]) -> type | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _LONGEST_START = 30.0
+"""Seconds: a start takes a tenth of one, on a busy machine several."""
 
 
 def _is_error(record: logging.LogRecord) -> bool:
