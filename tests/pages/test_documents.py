@@ -10,16 +10,16 @@ import subprocess
 import sys
 from importlib.metadata import metadata, version
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import yaml
 
 from tap_compose.report import Outcome
 from tap_compose.sandbox.cli import serve
 from tap_compose.settings import SETTINGS_SCHEMA
-from tap_compose.streams import STREAMS
 from tap_compose.tap import TapCompose
 from tests.support import ROOT
-from tests.support.pages import blocks
+from tests.support.pages import all_pages, blocks
 from tools import documents
 from tools.command import printed
 
@@ -74,13 +74,6 @@ def test_files_hold_what_they_take_from_the_code() -> None:
     assert stale == [], "run make docs"
 
 
-def test_the_page_of_streams_describes_every_column() -> None:
-    page = (ROOT / "docs" / "streams.md").read_text()
-    assert re.findall("^### (.*)", page, re.MULTILINE) == [vars(each)["name"] for each in STREAMS]
-    rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `")]
-    assert all(what.strip() for _, _, what in rows)
-
-
 def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
     clean = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", "--no-print-directory", *arguments]
@@ -106,20 +99,24 @@ def test_make_alone_lists_every_target() -> None:
     assert {name for _, name, _ in lines} == _targets()
 
 
-def test_readme_shows_what_compose_sandbox_serve_prints() -> None:
-    commands = dict(each for block in blocks("README.md") for each in block.commands)
+def test_the_pages_show_what_compose_sandbox_serve_prints() -> None:
+    shown = {
+        text
+        for page in all_pages()
+        for block in blocks(page)
+        for command, text in block.commands
+        if command == "compose-sandbox serve"
+    }
+    command = [sys.executable, "-m", "tap_compose.sandbox", "serve", "--port", "0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [sys.executable, "-m", "tap_compose.sandbox", "serve", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        text=True,
+        command, stdout=PIPE, stderr=DEVNULL, env=environment, text=True
     ) as process:
         assert process.stdout is not None
         printed = process.stdout.readline() + process.stdout.readline()
         process.terminate()
     (port,) = [each.default for each in serve.params if each.name == "port"]
-    assert re.sub(r":\d+/", f":{port}/", printed) == commands["compose-sandbox serve"]
+    assert shown == {re.sub(r":\d+/", f":{port}/", printed)}
 
 
 def test_pages_name_targets_of_make_that_exist() -> None:

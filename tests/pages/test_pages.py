@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tap_compose.sandbox.server import Sandbox
 from tests.support import pages
-from tests.support.pages import ENVIRONMENTS, SERVED, TOOLS, Machine
+from tests.support.pages import ENVIRONMENTS, TOOLS, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,23 +96,6 @@ def test_a_page_unsets_what_it_exports(page: str) -> None:
     exported = {each for line in _commands(page) for each in re.findall(r"^export (\w+)=", line)}
     unset = {each for line in _commands(page) if line[:6] == "unset " for each in line.split()[1:]}
     assert exported == unset
-
-
-def test_what_is_not_run_is_on_a_page() -> None:
-    assert NOT_RUN.keys() <= {each for page in PAGES for each in _commands(page)}
-
-
-def test_the_sandbox_prints_the_url_and_the_token_of_the_pages() -> None:
-    with Sandbox() as sandbox:
-        printed = f"TAP_COMPOSE_API_URL={SERVED}\nTAP_COMPOSE_API_TOKEN={sandbox.token}\n"
-    shown = [
-        text
-        for page in PAGES
-        for block in pages.blocks(page)
-        for command, text in block.commands
-        if command == SERVE
-    ]
-    assert {*shown} == {printed}
 
 
 def test_the_line_for_cron(machine: Machine) -> None:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
@@ -39,16 +41,11 @@ _LONGEST_COMMAND = 200
 """Seconds, on a busy machine."""
 
 _OURS = (
-    "MAKE",
-    "MELTANO_",
-    "MFLAGS",
-    "PG",
-    "TAP_COMPOSE_",
-    "TARGET_",
-    "UV_TOOL_",
+    *("MAKE", "MELTANO_", "MFLAGS", "PG", "TAP_COMPOSE_", "TARGET_", "UV_TOOL_", "VIRTUAL_ENV"),
     "XDG_",
-    "VIRTUAL_ENV",
 )
+"""How the names of variables begin that no page may inherit."""
+
 _PART = re.compile(
     r"^#+ (?P<heading>.*)$"
     r"|(?:^.*`(?P<file>[\w./-]*\.\w+)`:\n\n)?^```(?P<language>\w*).*\n(?P<text>(?:.*\n)*?)```$",
@@ -93,13 +90,9 @@ def blocks(page: str, heading: str | None = None) -> list[Block]:
 
 
 class Machine:
-    """A home with nothing in it but a clone that can be pulled into.
+    """A home with nothing in it but installed commands and a clone that can be pulled into.
 
-    Args:
-        folder: The home.
-        commands: What is installed, as uv and pipx do it.
-        real: What stands for the API and a token of a real account.
-        environment: What else is in the environment.
+    ``real`` stands for the API and a token of a real account.
     """
 
     def __init__(
@@ -114,18 +107,17 @@ class Machine:
         self.origin = folder / "origin"
         self.clone = folder / "tap-compose"
         self._copy_repository()
-        python = folder / "python" / "python3"
-        installed = folder / ".local" / "bin"
-        for path in (python, *(installed / each.name for each in commands)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        python.symlink_to(Path(sys.executable).resolve())
+        python, installed = folder / "python", folder / ".local" / "bin"
+        python.mkdir()
+        installed.mkdir(parents=True)
+        (python / "python3").symlink_to(Path(sys.executable).resolve())
         for each in commands:
             (installed / each.name).symlink_to(each)
         clean = {name: text for name, text in os.environ.items() if not name.startswith(_OURS)}
         self.environment = {
             **clean,
             "HOME": str(folder),
-            "PATH": f"{installed}:{python.parent}:/usr/bin:/bin",
+            "PATH": f"{installed}:{python}:/usr/bin:/bin",
             "UV_PYTHON_DOWNLOADS": "never",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "NO_COLOR": "1",
@@ -150,10 +142,6 @@ class Machine:
         self._commit()
         run("git", "clone", "--quiet", str(self.origin), str(self.clone), cwd=self.folder)
 
-    def installed(self, name: str) -> Path:
-        """Return where a command is that uv or pipx installed."""
-        return self.folder / ".local" / "bin" / name
-
     def revise(self) -> None:
         """Change the code in the origin, but not its version."""
         with (self.origin / "tap_compose" / "__init__.py").open("a") as file:
@@ -161,10 +149,10 @@ class Machine:
         self._commit()
 
     def _commit(self) -> None:
-        who = ["user.name=Test", "user.email=test@example.com", "commit.gpgsign=no"]
-        options = [part for each in who for part in ("-c", each)]
+        who = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
         run("git", "add", "--all", "--force", cwd=self.origin)
-        run("git", *options, "commit", "--quiet", "--message", "A revision", cwd=self.origin)
+        commit = ("commit", "--quiet", "--no-gpg-sign", "--message", "A revision")
+        run("git", *who, *commit, cwd=self.origin)
 
     def shell(self, folder: Path | None = None) -> Shell:
         """Open a shell in a folder, or in the clone."""
@@ -172,13 +160,7 @@ class Machine:
 
 
 class Shell:
-    """A bash that one command after the other is typed into.
-
-    Args:
-        folder: Where it is.
-        environment: What it finds in its environment.
-        replaced: What stands in a command or file for what it is replaced by.
-    """
+    """A bash that one command after the other is typed into, some words of them replaced."""
 
     def __init__(
         self, folder: Path, environment: Mapping[str, str], replaced: Mapping[str, str]
@@ -206,7 +188,8 @@ class Shell:
         self._process.communicate()
 
     def _kill(self) -> None:
-        subprocess.run(["bash", "-c", f"kill -9 -- -{self._process.pid}"], check=False)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def type(self, command: str, status: int = 0) -> str:
         """Run a command; gives what the screen shows."""
@@ -235,13 +218,7 @@ class Shell:
         skip: Container[str] = (),
         before: Mapping[str, Callable[[], object]] | None = None,
     ) -> None:
-        """Make the files of some blocks, run their commands and compare what these print.
-
-        Args:
-            blocks: What to follow.
-            skip: Commands that cannot be run.
-            before: What to do before a command.
-        """
+        """Make the files of some blocks, run their commands and compare what these print."""
         for block in blocks:
             if block.file is not None:
                 with (self.folder / block.file).open("w") as file:
