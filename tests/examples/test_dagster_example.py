@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-import psycopg.rows
-import psycopg.sql
 import pytest
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
 
 from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.settings import Shard
+from tests.support import ROOT
+from tests.support.contract import KEYS
 from tests.support.expected import Row, expected_rows
-from tests.support.tap_runs import discover, sqlalchemy_url
+from tests.support.tap_runs import sqlalchemy_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 PIPELINE = ROOT / "examples/dagster/compose_pipeline.py"
 DAGSTER = ROOT / ".venvs/dagster/bin/python"
 SHARDS = [f"{part}/4" for part in range(1, 5)]
@@ -69,33 +70,29 @@ class Pipeline:
         assert self.environment["TAP_COMPOSE_API_TOKEN"] not in "".join(words)
         return [each.returncode for each in started], "".join(words)
 
+    def assert_whole(self, expected: dict[str, list[Row]]) -> None:
+        """Hold every table of some streams against the rows that it should have, each once."""
+        for stream, rows in expected.items():
+            found = [_plain(row) for row in self.rows(stream)]
+            keys = KEYS[stream]
+            assert len(found) == len(rows), stream
+            assert _by_key(found, keys) == _by_key(rows, keys), stream
+
     def rows(self, stream: str) -> list[Row]:
-        """What the database holds of a stream, without what the target adds."""
-        query = psycopg.sql.SQL("SELECT * FROM {}").format(
-            psycopg.sql.Identifier("compose", stream)
-        )
-        with psycopg.connect(self.database, row_factory=psycopg.rows.dict_row) as connection:
-            rows = connection.execute(query).fetchall()
-        return [
-            {name: _plain(value) for name, value in row.items() if not name.startswith("_sdc_")}
-            for row in rows
-        ]
+        query = SQL("SELECT * FROM {}").format(Identifier("compose", stream))
+        with psycopg.connect(self.database, row_factory=dict_row) as connection:
+            return connection.execute(query).fetchall()
 
 
-def _plain(value: Any) -> Any:
-    if not isinstance(value, datetime):
-        return value
-    return f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
-
-
-def _assert_whole(pipeline: Pipeline, expected: dict[str, list[Row]]) -> None:
-    """Hold every table of some streams against the rows that it should have, each once."""
-    entries = {each["tap_stream_id"]: each for each in discover()["streams"]}
-    for stream, rows in expected.items():
-        keys = entries[stream]["key_properties"]
-        there = pipeline.rows(stream)
-        assert len(there) == len(rows), stream
-        assert _by_key(there, keys) == _by_key(rows, keys), stream
+def _plain(row: Row) -> Row:
+    """A row without what the target adds, and times as the tap writes them."""
+    return {
+        name: f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+        if isinstance(value, datetime)
+        else value
+        for name, value in row.items()
+        if not name.startswith("_sdc_")
+    }
 
 
 def _by_key(rows: list[Row], keys: list[str]) -> dict[Any, Row]:
@@ -143,8 +140,7 @@ def test_four_shards_and_the_years_of_the_audit_log_into_one_database(
     pipeline: Pipeline, served: Sandbox, faults: list[Fault]
 ) -> None:
     account = served.account
-    statuses, _ = pipeline.materialize("compose_tables")
-    assert statuses == [0]
+    assert pipeline.materialize("compose_tables")[0] == [0]
     assert [stream for stream in expected_rows(account) if pipeline.rows(stream)] == []
 
     # Four shards, none of which gets on before all have begun. One of them cannot read
@@ -160,7 +156,7 @@ def test_four_shards_and_the_years_of_the_audit_log_into_one_database(
     expected.pop("audit_events")
     recipes = expected["deployment_recipes"]
     expected["deployment_recipes"] = [row for row in recipes if row["deployment_id"] != struck]
-    _assert_whole(pipeline, expected)
+    pipeline.assert_whole(expected)
 
     # Once the API has recovered, that shard alone runs again.
     faults.clear()
@@ -168,33 +164,29 @@ def test_four_shards_and_the_years_of_the_audit_log_into_one_database(
     assert statuses == [0]
     assert _recipes_written(first) + _recipes_written(repaired) >= len(recipes)
     expected["deployment_recipes"] = recipes
-    _assert_whole(pipeline, expected)
+    pipeline.assert_whole(expected)
 
     served.log.clear()
-    statuses, _ = pipeline.materialize("compose_audit_log", *YEARS)
-    assert statuses == [0, 0, 0, 0]
+    assert pipeline.materialize("compose_audit_log", *YEARS)[0] == [0, 0, 0, 0]
     requests = served.log.counts
     assert requests.keys() == {"/audit_events"}
-    _assert_whole(pipeline, expected_rows(account))
+    pipeline.assert_whole(expected_rows(account))
 
     # What is new comes, and little else.
     for hours in range(3):
         account.events.add(NOW + timedelta(hours=hours))
     served.log.clear()
-    statuses, _ = pipeline.materialize("compose_audit_log", *YEARS)
-    assert statuses == [0, 0, 0, 0]
+    assert pipeline.materialize("compose_audit_log", *YEARS)[0] == [0, 0, 0, 0]
     # A short first page may be all that a server allows: one more request tells.
     assert served.log.counts["/audit_events"] == 2 * len(YEARS) < requests["/audit_events"]
     statuses, again = pipeline.materialize("compose_deployments", *SHARDS)
     assert statuses == [0, 0, 0, 0]
     assert 0 < _recipes_written(again) < len(recipes) / 4
-    _assert_whole(pipeline, expected_rows(account))
+    pipeline.assert_whole(expected_rows(account))
 
-    states = pipeline.folder / "states"
-    assert sorted(each.name for each in states.iterdir()) == [
-        *(f"audit-log-{year}.json" for year in YEARS),
-        *(f"deployments-{part}-of-4.json" for part in range(1, 5)),
-    ]
+    states = {each.name for each in (pipeline.folder / "states").iterdir()}
+    parts = {f"deployments-{part}-of-4.json" for part in range(1, 5)}
+    assert states == parts | {f"audit-log-{year}.json" for year in YEARS}
     for path in pipeline.folder.rglob("*"):
         assert path.is_dir() or served.token.encode() not in path.read_bytes()
 
@@ -234,11 +226,10 @@ def test_a_cancelled_year_goes_on_from_what_is_stored(pipeline: Pipeline, served
     assert process.returncode != 0
     assert "stopped early: received SIGTERM" in words
     served.faults._app = app
-    statuses, _ = pipeline.materialize("compose_audit_log", "2017")
-    assert statuses == [0]
+    assert pipeline.materialize("compose_audit_log", "2017")[0] == [0]
     events = expected_rows(served.account)["audit_events"]
     year = [row for row in events if row["created_at"].startswith("2017")]
-    _assert_whole(pipeline, {"audit_events": year})
+    pipeline.assert_whole({"audit_events": year})
 
 
 def test_a_target_that_fails_fails_the_partition_and_leaves_no_state(pipeline: Pipeline) -> None:
@@ -266,15 +257,11 @@ def test_the_schedules_ask_for_every_shard_and_for_the_last_two_years(pipeline: 
         "    for request in each.evaluate_tick(context).run_requests:\n"
         "        print(request.run_key, request.partition_key, sep='|')\n"
     )
-    process = subprocess.run(
-        [DAGSTER, "-c", code],
-        cwd=PIPELINE.parent,
-        env={**pipeline.environment, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
+    environment = {**pipeline.environment, "PYTHONDONTWRITEBYTECODE": "1"}
+    printed = subprocess.check_output(
+        [DAGSTER, "-c", code], cwd=PIPELINE.parent, env=environment, text=True
     )
-    asked = [line.split("|") for line in process.stdout.splitlines()]
-    assert [partition for _, partition in asked] == [*SHARDS, "2017", "2018"], process.stderr
+    asked = [line.split("|") for line in printed.splitlines()]
+    assert [partition for _, partition in asked] == [*SHARDS, "2017", "2018"]
     assert len({key for key, _ in asked}) == len(asked)
     assert all("2018-01-01T00:00" in key for key, _ in asked)  # or the next night asks in vain

@@ -48,9 +48,7 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(*arguments: str, cwd: Path) -> str:
-    process = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stdout + process.stderr
-    return process.stdout
+    return subprocess.check_output(arguments, cwd=cwd, text=True)
 
 
 def test_the_wheel_holds_the_package_and_its_types(built: Path) -> None:
@@ -58,11 +56,8 @@ def test_the_wheel_holds_the_package_and_its_types(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "tap_compose/py.typed" in names
     assert f"tap_compose-{VERSION}.dist-info/licenses/LICENSE" in names
-    assert not [name for name in names if name.split("/")[0] not in _tops()]
-
-
-def _tops() -> set[str]:
-    return {"tap_compose", f"tap_compose-{VERSION}.dist-info"}
+    tops = {"tap_compose", f"tap_compose-{VERSION}.dist-info"}
+    assert {name.split("/")[0] for name in names} == tops
 
 
 def test_the_sdist_builds_the_same_wheel(built: Path, tmp_path: Path) -> None:
@@ -92,9 +87,9 @@ def test_the_base_dependencies_are_enough(installed: Path, tmp_path: Path) -> No
 
 def test_the_sandbox_says_what_it_lacks(installed: Path, tmp_path: Path) -> None:
     process = subprocess.run(
-        [str(installed / "compose-sandbox"), "serve"],
+        [installed / "compose-sandbox", "serve"],
         cwd=tmp_path,
-        capture_output=True,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )

@@ -12,15 +12,15 @@ import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import msgspec
 import psycopg
 import pytest
 from psycopg.rows import dict_row
-from psycopg.sql import SQL, Identifier, Literal
-from typing_extensions import LiteralString, override
+from psycopg.sql import SQL, Identifier
+from typing_extensions import LiteralString
 
 from tests.support.contract import FIELDS, KEYS, REPLICATION_KEYS
 from tests.support.expected import Row, expected_rows
@@ -56,16 +56,18 @@ def brought(before: Rows, now: Rows) -> Rows:
     """What an incremental run brings: full tables, and what is new with the overlap."""
     newest: dict[str, str] = {}
     for row in before["deployment_recipes"]:
-        at = row["deployment_id"]
-        newest[at] = max(newest.get(at, ""), row["updated_at"])
-    since = _a_minute_before(max(row["created_at"] for row in before["audit_events"]))
+        newest[row["deployment_id"]] = max(newest.get(row["deployment_id"], ""), row["updated_at"])
+
+    def is_new(time: str, bookmark: str) -> bool:
+        return _moment(time) >= _moment(bookmark) - timedelta(seconds=60)
+
+    last = max(row["created_at"] for row in before["audit_events"])
+    recipes = now["deployment_recipes"]
     return {
         **now,
-        "audit_events": [row for row in now["audit_events"] if row["created_at"] >= since],
+        "audit_events": [row for row in now["audit_events"] if is_new(row["created_at"], last)],
         "deployment_recipes": [
-            row
-            for row in now["deployment_recipes"]
-            if row["updated_at"] >= _a_minute_before(newest[row["deployment_id"]])
+            row for row in recipes if is_new(row["updated_at"], newest[row["deployment_id"]])
         ],
     }
 
@@ -76,22 +78,16 @@ def loads() -> list[Rows]:
     return [first, brought(first, second), brought(second, third)]
 
 
-def _a_minute_before(text: str) -> str:
-    moment = _moment(text) - timedelta(seconds=60)
-    return f"{moment.isoformat(timespec='milliseconds')}Z"
-
-
 def appended(*loads: Rows) -> Rows:
     return {stream: [row for rows in loads for row in rows[stream]] for stream in FIELDS}
 
 
 def upserted(before: Rows, now: Rows) -> Rows:
     """All that ever was, as it was last."""
-    merged: Rows = {}
-    for stream, rows in appended(before, now).items():
-        by_key = {tuple(row[name] for name in KEYS[stream]): row for row in rows}
-        merged[stream] = list(by_key.values())
-    return merged
+    return {
+        stream: list({tuple(row[name] for name in KEYS[stream]): row for row in rows}.values())
+        for stream, rows in appended(before, now).items()
+    }
 
 
 def without_gone_rows(before: Rows, now: Rows) -> Rows:
@@ -116,10 +112,9 @@ def _moment(text: str) -> datetime:
 
 def _reread(value: Any) -> Any:
     """A value after a way through JSON."""
-    return json.loads(_encode(value), parse_float=Decimal)
+    encoded = msgspec.json.Encoder(decimal_format="number").encode(value)
+    return json.loads(encoded, parse_float=Decimal)
 
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 IN_JSONL: Hold = dict.fromkeys(("number", "integer", "object"), _reread)
 IN_CSV: Hold = {
@@ -166,8 +161,8 @@ def held(rows: Rows, hold: Hold, null: Any = None) -> Rows:
         return hold.get(kind_of(stream, name), lambda same: same)(given)
 
     return {
-        stream: [{name: value(stream, name, row[name]) for name in row} for row in rows[stream]]
-        for stream in rows
+        stream: [{name: value(stream, name, row[name]) for name in row} for row in each]
+        for stream, each in rows.items()
     }
 
 
@@ -179,39 +174,15 @@ def comparable(rows: Rows) -> dict[str, list[str]]:
     }
 
 
-def test_every_stream_has_rows_to_compare_and_the_account_changes() -> None:
-    first, second, third = map(whole, LOADS)
-    assert all(first[stream] for stream in FIELDS)
-    for stream in REPLICATION_KEYS:
-        assert 1 < len(loads()[1][stream]) < len(first[stream])
-        assert comparable(first)[stream] != comparable(second)[stream]
-    lost = {stream for stream in FIELDS if len(third[stream]) < len(second[stream])}
-    assert lost >= {stream for stream in FIELDS if stream.startswith("deployment_")}
-
-
-# JSON lines: everything is appended.
+# JSON lines, in one file, and CSV, in a file for each load: everything is appended.
 
 
 def jsonl_rows(folder: Path) -> Rows:
+    lines = {each: (folder / f"{each}.jsonl").read_text().splitlines() for each in FIELDS}
     return {
-        stream: [
-            json.loads(line, parse_float=Decimal)
-            for line in (folder / f"{stream}.jsonl").read_text().splitlines()
-        ]
+        stream: [json.loads(line, parse_float=Decimal) for line in lines[stream]]
         for stream in FIELDS
     }
-
-
-def test_jsonl(tmp_path: Path) -> None:
-    pipe = Pipe("target-jsonl", documented("target-jsonl"), tmp_path, SETTINGS)
-    there = appended()
-    for account, load in zip(LOADS, loads(), strict=True):
-        pipe.load(account)
-        there = appended(there, load)
-        assert comparable(jsonl_rows(tmp_path / "out")) == comparable(held(there, IN_JSONL))
-
-
-# CSV: a file for each load.
 
 
 def csv_rows(folder: Path, *, columns: Callable[[str], Any] = json.loads) -> Rows:
@@ -230,13 +201,20 @@ def csv_rows(folder: Path, *, columns: Callable[[str], Any] = json.loads) -> Row
     return rows
 
 
-def test_csv(tmp_path: Path) -> None:
-    pipe = Pipe("target-csv", documented("target-csv"), tmp_path, SETTINGS)
+@pytest.mark.parametrize(
+    ("target", "rows_of", "hold", "null"),
+    [("target-jsonl", jsonl_rows, IN_JSONL, None), ("target-csv", csv_rows, IN_CSV, "")],
+    ids=["jsonl", "csv"],
+)
+def test_files(
+    tmp_path: Path, target: str, rows_of: Callable[[Path], Rows], hold: Hold, null: Any
+) -> None:
+    pipe = Pipe(target, documented(target), tmp_path, SETTINGS)
     there = appended()
     for account, load in zip(LOADS, loads(), strict=True):
         pipe.load(account)
         there = appended(there, load)
-        assert comparable(csv_rows(tmp_path / "out")) == comparable(held(there, IN_CSV, null=""))
+        assert comparable(rows_of(tmp_path / "out")) == comparable(held(there, hold, null))
 
 
 def test_csv_without_connection_strings(tmp_path: Path) -> None:
@@ -265,7 +243,9 @@ def test_csv_by_default_keeps_the_last_load_only_and_writes_no_json(tmp_path: Pa
 # DuckDB: rows are upserted, and stay.
 
 
-def duckdb_pipe(folder: Path, stream_maps: dict[str, Any]) -> Pipe:
+def duckdb_pipe(folder: Path, stream_maps: dict[str, Any] | None = None) -> Pipe:
+    if stream_maps is None:
+        stream_maps = settings_for_duckdb()["stream_maps"]
     settings = {**SETTINGS, "stream_maps": stream_maps}
     return Pipe("target-duckdb", documented("target-duckdb"), folder, settings)
 
@@ -296,7 +276,7 @@ def without_added_columns(rows: Rows) -> Rows:
 
 
 def test_duckdb(tmp_path: Path) -> None:
-    pipe = duckdb_pipe(tmp_path, settings_for_duckdb()["stream_maps"])
+    pipe = duckdb_pipe(tmp_path)
     there = appended()
     for account, load in zip(LOADS, loads(), strict=True):
         time.sleep(1)  # loaded_at is in whole seconds
@@ -321,18 +301,12 @@ def test_duckdb(tmp_path: Path) -> None:
 
 
 def test_the_newest_command_of_duckdb_opens_the_file(tmp_path: Path) -> None:
-    duckdb_pipe(tmp_path, settings_for_duckdb()["stream_maps"]).load(LOADS[0])
+    duckdb_pipe(tmp_path).load(LOADS[0])
     query = ["compose.duckdb", "-json", "-c", "SELECT id FROM teams ORDER BY id"]
-    process = subprocess.run(
-        [TOOLS / "uvx", "--from", "duckdb-cli", "duckdb", *query],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
+    command = [str(TOOLS / "uvx"), "--from", "duckdb-cli", "duckdb", *query]
+    printed = subprocess.check_output(command, cwd=tmp_path, text=True)
     ids = sorted(row["id"] for row in whole(LOADS[0])["teams"])
-    assert [row["id"] for row in json.loads(process.stdout)] == ids
+    assert [row["id"] for row in json.loads(printed)] == ids
 
 
 def test_duckdb_without_stream_maps_loses_first_rows_and_stops(tmp_path: Path) -> None:
@@ -347,45 +321,41 @@ def test_duckdb_without_stream_maps_loses_first_rows_and_stops(tmp_path: Path) -
 
 
 def test_duckdb_with_its_own_metadata_loses_first_rows(tmp_path: Path) -> None:
-    pipe = duckdb_pipe(tmp_path, settings_for_duckdb()["stream_maps"])
+    pipe = duckdb_pipe(tmp_path)
     pipe.config["add_metadata_columns"] = True
     pipe.load(LOADS[0])
     rows, _ = duckdb_rows(tmp_path)
     assert len(rows["billables"]) == len(whole(LOADS[0])["billables"]) - 1
 
 
-class WithUnknownType(ChangingAccount):
-    """An account in which the type of a portal user, a part of its key, is null."""
-
-    @override
-    def resource(self, deployment_id: str, name: str) -> Body:
-        body = super().resource(deployment_id, name)
+def test_duckdb_takes_no_empty_part_of_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_type(self: ChangingAccount, deployment_id: str, name: str) -> Body:
+        body = resource(self, deployment_id, name)
         if name == "portal_users" and deployment_id == self.deployment_ids[0]:
             body["_embedded"]["portal_users"][0]["type"] = None
         return body
 
-
-def test_duckdb_takes_no_empty_part_of_a_key(tmp_path: Path) -> None:
-    account = WithUnknownType(0)
+    resource = ChangingAccount.resource
+    monkeypatch.setattr(ChangingAccount, "resource", without_type)
     stream_maps = settings_for_duckdb()["stream_maps"]
-    duckdb_pipe(tmp_path, stream_maps).load(account)
+    duckdb_pipe(tmp_path, stream_maps).load(LOADS[0])
     rows, _ = duckdb_rows(tmp_path)
     types = [row["type"] for row in rows["deployment_portal_users"]]
     assert types.count("-") == 1
 
     del stream_maps["deployment_portal_users"]
-    log = duckdb_pipe(tmp_path, stream_maps).fail_to_load(account)
+    log = duckdb_pipe(tmp_path, stream_maps).fail_to_load(LOADS[0])
     assert "NOT NULL constraint failed" in log
 
 
 # PostgreSQL: rows are upserted, and deleted or marked as deleted.
 
 
+TIMES = ("_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_deleted_at")
 METADATA = {
-    **dict.fromkeys(
-        ("_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_deleted_at"),
-        "timestamp without time zone",
-    ),
+    **dict.fromkeys(TIMES, "timestamp without time zone"),
     **dict.fromkeys(("_sdc_sequence", "_sdc_table_version", "_sdc_sync_started_at"), "bigint"),
 }
 
@@ -460,42 +430,33 @@ def test_postgres_can_mark_rows_instead_of_deleting_them(tmp_path: Path, databas
 
 @pytest.mark.parametrize("is_told", [True, False])
 def test_postgres_in_another_time_zone(tmp_path: Path, database: str, *, is_told: bool) -> None:
-    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(
-            SQL("ALTER DATABASE {} SET timezone = {}").format(
-                Identifier(str(name)), Literal("Asia/Tokyo")
-            )
-        )
+        name = Identifier(connection.info.dbname)
+        connection.execute(SQL("ALTER DATABASE {} SET timezone = 'Asia/Tokyo'").format(name))
     pipe = postgres_pipe(tmp_path, database)
     if not is_told:
         pipe.config["sqlalchemy_url"] = pipe.config["sqlalchemy_url"].split("&")[0]
     pipe.load(LOADS[0])
     shift = timedelta(0) if is_told else timedelta(hours=9)
     expected = {row["id"]: _moment(row["created_at"]) for row in whole(LOADS[0])["clusters"]}
-    with psycopg.connect(database) as connection:
-        times = connection.execute("SELECT id, created_at FROM compose.clusters").fetchall()
-    assert {key: moment - shift for key, moment in times} == expected
+    found = {row["id"]: row["created_at"] - shift for row in postgres_rows(database)["clusters"]}
+    assert found == expected
 
 
-class WithNullCharacters(ChangingAccount):
-    """An account with null characters, in a text column and in an object."""
-
-    free_form: ClassVar = {"member": "c\0d"}
-
-    @override
-    def summary(self, deployment_id: str) -> Body:
-        return {**super().summary(deployment_id), "notes": "a\0b"}
-
-
-def test_postgres_takes_no_null_characters(tmp_path: Path, database: str) -> None:
-    account = WithNullCharacters(0)
+def test_postgres_takes_no_null_characters(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = ChangingAccount.summary
+    monkeypatch.setattr(ChangingAccount, "free_form", {"member": "c\0d"})
+    monkeypatch.setattr(
+        ChangingAccount, "summary", lambda *each: {**summary(*each), "notes": "a\0b"}
+    )
+    account = ChangingAccount(0)
     pipe = postgres_pipe(tmp_path, database, sanitize_null_text_characters=False)
     assert "cannot contain NUL (0x00) bytes" in pipe.fail_to_load(account)
     assert pipe.state is None
     postgres_pipe(tmp_path, database).load(account)
     rows = postgres_rows(database)
     assert {row["notes"] for row in rows["deployments"]} == {"a\N{REPLACEMENT CHARACTER}b"}
-    assert {"member": "c\N{REPLACEMENT CHARACTER}d"} in [
-        row["data"] for row in rows["audit_events"]
-    ]
+    written = {"member": "c\N{REPLACEMENT CHARACTER}d"}
+    assert written in [row["data"] for row in rows["audit_events"]]
