@@ -143,10 +143,9 @@ def heading() -> str:
     dlt = (ROOT / "locks/benchmarks.in").read_text().strip().replace("==", " ")
     packages = ", ".join(f"{each} {version(each)}" for each in PACKAGES)
     return (
-        "# Benchmarks\n\nWritten by `make bench` in one run: complete processes, start-up "
-        "included, output to a file, one process after the other, on the API of "
-        f"`benchmarks/api.py`. The script (`benchmarks/script.py`) and dlt have {WORKERS} requests "
-        "in flight, as the tap; stock is an SDK tap written the usual way, which is sequential.\n\n"
+        "# Benchmarks\n\nWritten by `make bench` in one run: complete processes, output to a file, "
+        "the same API for all (`benchmarks/api.py`). Tap, script (`benchmarks/script.py`) and dlt "
+        f"have {WORKERS} requests in flight; stock, a tap on the SDK alone, has one.\n\n"
         f"{datetime.now(timezone.utc):%Y-%m-%d}, revision {git.stdout.strip() or 'unknown'}, "
         f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, {packages}, {dlt}.\n"

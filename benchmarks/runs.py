@@ -87,5 +87,5 @@ def run(command: list[Any], env: dict[str, str], measure: Measure, pause: float 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a table in Markdown whose numbers stand on the right."""
-    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    top, *lines = (f"| {' | '.join(line)} |\n" for line in (head, *rows))
+    return "".join([top, "|---", "|--:" * (len(head) - 1), "|\n", *lines])
