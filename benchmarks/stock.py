@@ -14,7 +14,7 @@ from tap_compose.streams import STREAMS
 if TYPE_CHECKING:
     import requests
 
-DECLARED: dict[str, Any] = {each.name: each for each in cast("Any", STREAMS) if hasattr(each, "path")}
+DECLARED: dict[str, Any] = {s.name: s for s in cast("Any", STREAMS) if hasattr(s, "path")}
 """The streams of the tap, whose schemas, keys and paths this one has too."""
 
 _PATHS = {each.path: name for name, each in reversed(DECLARED.items())}
