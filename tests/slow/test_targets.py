@@ -190,6 +190,8 @@ def csv_rows(folder: Path, *, columns: Callable[[str], Any] = json.loads) -> Row
     rows: Rows = {stream: [] for stream in FIELDS}
     for path in sorted(folder.glob("*.csv")):
         stream = path.stem.split("-")[0]
+        if stream not in FIELDS:
+            continue
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 assert row.keys() == FIELDS[stream].keys()
@@ -439,8 +441,9 @@ def test_postgres_in_another_time_zone(tmp_path: Path, database: str, *, is_told
     pipe.load(LOADS[0])
     shift = timedelta(0) if is_told else timedelta(hours=9)
     expected = {row["id"]: _moment(row["created_at"]) for row in whole(LOADS[0])["clusters"]}
-    found = {row["id"]: row["created_at"] - shift for row in postgres_rows(database)["clusters"]}
-    assert found == expected
+    with psycopg.connect(database) as connection:
+        times = connection.execute("SELECT id, created_at FROM compose.clusters").fetchall()
+    assert {key: moment - shift for key, moment in times} == expected
 
 
 def test_postgres_takes_no_null_characters(
