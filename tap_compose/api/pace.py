@@ -30,9 +30,13 @@ many responses: the rate that was measured first may be far too low."""
 _LOWEST_RATE = 0.1
 """Requests per second. An API that refuses this many accepts none at times, which pauses all."""
 
-_TOLERATED = 16
+_TOLERATED = 30
 """A refusal, and one more for each so many responses, is no reason to slow down: a retry costs
 less."""
+
+_SHORTEST_MEASUREMENT = 0.5
+"""Seconds before the rate is set again: the refusals of the first burst come before its
+responses."""
 
 _LONGEST_PAUSE = 60.0
 """Seconds between attempts while every request is refused."""
@@ -55,7 +59,7 @@ class Throttle:
     """Where every request waits for its turn.
 
     A 5xx or a time-out halves how many requests may be in flight; each response raises that a
-    little. If the API refuses one of twelve with HTTP 429, requests are spaced, beginning at the
+    little. If the API refuses one of 30 with HTTP 429, requests are spaced, beginning at the
     measured rate: slow start, then additive increase, multiplicative decrease, as in TCP.
     ``Retry-After`` pauses all requests. Those that fail together count as one failure.
 
@@ -124,8 +128,10 @@ class Throttle:
         if started <= self._refused_at:
             return
         self._refused += 1
-        if not retry_after and _TOLERATED * (self._refused - 1) < self._accepted:
-            return  # a pause costs more than a retry
+        elapsed = now - self._rate_set_at
+        is_rare = not retry_after and _TOLERATED * (self._refused - 1) < self._accepted
+        if is_rare or elapsed < _SHORTEST_MEASUREMENT:
+            return
         if self._rate and not self._accepted:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self.paused_until = now + self._pause
@@ -134,7 +140,7 @@ class Throttle:
                 logger.info("the API refuses some requests (HTTP 429): now they are spaced")
             elif self._accepted >= _FEW:
                 self._is_slow_start = False
-            measured = (self._accepted + 1) / max(now - self._rate_set_at, 1.0)
+            measured = (self._accepted + 1) / max(elapsed, 1.0)
             measured = min(self._rate or measured, measured)
             self._rate = max(_DECREASE * self._rate, measured, _LOWEST_RATE)
             self._pause = 0.5

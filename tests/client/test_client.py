@@ -109,15 +109,10 @@ def test_one_result() -> None:
     assert paths == ["/teams?older_than=2017+%2B01%3A00&limit=1"]
 
 
-@pytest.mark.parametrize(
-    ("status", "kind", "attempts"),
-    [(302, RejectedError, 1), (404, GoneError, 1), (503, TransientError, 3)],
-)
-def test_only_what_may_succeed_later_is_retried(
-    status: int, kind: type[ApiError], attempts: int
-) -> None:
+@pytest.mark.parametrize(("status", "attempts"), [(302, 1), (404, 1), (503, 3)])
+def test_only_what_may_succeed_later_is_retried(status: int, attempts: int) -> None:
     with _client(lambda _: status) as (client, paths):
-        with pytest.raises(kind, match=f"^HTTP {status}"):
+        with pytest.raises(ApiError, match=f"^HTTP {status}"):
             client.get(_json("/teams"))
         assert len(paths) == client.requests_sent == attempts
 
@@ -231,17 +226,11 @@ def test_results_come_in_the_order_of_the_requests(max_concurrency: int) -> None
 
 
 def test_requests_are_taken_as_there_is_room_for_their_results() -> None:
-    taken: list[str] = []
-
-    def requests() -> Iterator[Request[Any]]:
-        for request in numbered(1000):
-            taken.append(request.path)
-            yield request
-
+    requests = iter(numbered(100))
     with _client(_echo, max_concurrency=4) as (client, _):
-        results = client.get_many(requests())
+        results = client.get_many(requests)
         assert [next(results)[1] for _ in range(10)] == list(range(10))
-        assert len(taken) <= 10 + 8
+        assert len(list(requests)) >= 100 - 10 - 8
 
 
 def test_the_next_responses_are_fetched_while_the_last_ones_are_taken() -> None:
@@ -264,20 +253,15 @@ def test_the_next_responses_are_fetched_while_the_last_ones_are_taken() -> None:
 
 
 def test_a_body_is_fetched_once_for_all_its_readers_and_then_dropped() -> None:
-    with _client(lambda _: b"[1, 2]") as (client, paths):
+    with _client(lambda path: path[-1:].encode()) as (client, paths):
+        wanted = [_json("/teams", params={"n": str(number)}, readers=3) for number in (1, 2)]
         for reader in range(3):
-            results = client.get_many([_json("/teams", readers=3)])
-            assert _results(results) == [[1, 2]]
-            assert results.requests == (reader == 0)
-        assert paths == ["/teams"]
-        client.get(_json("/teams"))
-        assert paths == ["/teams"] * 2
-
-
-def test_bodies_of_different_parameters_are_not_shared() -> None:
-    with _client(lambda path: path[-1:].encode()) as (client, _):
-        wanted = [_json("/teams", params={"n": str(number)}, readers=2) for number in (1, 2)]
-        assert _results(client.get_many(wanted * 2)) == [1, 2, 1, 2]
+            results = client.get_many(wanted)
+            assert _results(results) == [1, 2]
+            assert results.requests == 2 * (reader == 0)
+        assert paths == ["/teams?n=1", "/teams?n=2"]
+        client.get(wanted[0])
+        assert len(paths) == 3
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 from contextlib import suppress
-from functools import partial
-from itertools import count
+from itertools import pairwise
 from math import inf
 from random import Random
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -26,7 +24,7 @@ WORKERS = 16
 LATENCY = 0.05
 
 
-class _Blocked(BaseException):
+class _BlockedError(Exception):
     """A request has to wait so many seconds, or until another one has ended."""
 
     def __init__(self, seconds: float | None) -> None:
@@ -36,9 +34,6 @@ class _Blocked(BaseException):
 class _Condition:
     """A condition that raises instead of waiting."""
 
-    def __init__(self) -> None:
-        pass
-
     def __enter__(self) -> None:
         pass
 
@@ -46,7 +41,7 @@ class _Condition:
         pass
 
     def wait(self, seconds: float | None = None) -> NoReturn:
-        raise _Blocked(seconds)
+        raise _BlockedError(seconds)
 
     def notify_all(self) -> None:
         pass
@@ -62,80 +57,53 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(pace, "monotonic", lambda: clock.now)
-    threads = SimpleNamespace(Condition=_Condition)
-    monkeypatch.setattr(pace, "threading", threads)
+    monkeypatch.setattr(pace, "threading", SimpleNamespace(Condition=_Condition))
     return clock
 
 
-class Simulation:
-    """Sends requests as the workers of a client do: each keeps its request until it is accepted.
+def _simulate(
+    clock: Clock,
+    requests: int,
+    accepts: Callable[[float], bool],
+    *,
+    retry_after: float | None = None,
+    seed: int = 1,
+) -> tuple[float, int, int]:
+    """Send requests as the workers of a client do: each keeps its request until it is accepted.
 
-    Attributes:
-        refused: How often a request was refused.
-        most_attempts: How often the same one was sent at most.
+    Returns:
+        How many seconds it took, how many attempts were refused, and how many attempts the same
+        request took at most.
     """
-
-    def __init__(
-        self,
-        clock: Clock,
-        accepts: Callable[[float], bool],
-        *,
-        retry_after: float | None = None,
-        seed: int = 1,
-    ) -> None:
-        self.refused, self.most_attempts = 0, 1
-        self._clock, self._accepts, self._retry_after = clock, accepts, retry_after
-        self._throttle, self._random, self._number = Throttle(WORKERS), Random(seed), count()
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._ready: list[int] = []  # how often each request that may go was sent
-        self._left, self._due = 0, inf
-
-    def run(self, requests: int) -> float:
-        """Return how many seconds some requests take."""
-        began = self._clock.now
-        self._ready, self._left = [0] * WORKERS, requests - WORKERS
-        self._send()
-        while self._events:
-            self._clock.now, _, happen = heapq.heappop(self._events)
-            happen()
-            self._send()
-        return self._clock.now - began
-
-    def _later(self, seconds: float, happen: Callable[..., None], *arguments: Any) -> None:
-        at, what = self._clock.now + seconds, partial(happen, *arguments)
-        event: tuple[float, int, Callable[[], None]] = (at, next(self._number), what)
-        heapq.heappush(self._events, event)
-
-    def _send(self) -> None:
-        while self._ready:
-            try:
-                attempt = self._throttle.begin(None)
-            except _Blocked as blocked:
-                if blocked.seconds is not None and self._clock.now + blocked.seconds < self._due:
-                    self._due = self._clock.now + blocked.seconds
-                    self._later(blocked.seconds, self._note_due)
-                return
-            latency = LATENCY * self._random.uniform(0.5, 0.6)
-            self._later(latency, self._arrive, attempt, self._ready.pop(0) + 1)
-
-    def _note_due(self) -> None:
-        self._due = inf
-
-    def _arrive(self, *sent: Any) -> None:
-        self._later(LATENCY / 2, self._end, *sent, self._accepts(self._clock.now))
-
-    def _end(self, attempt: Attempt, attempts: int, is_accepted: bool) -> None:
-        self.most_attempts = max(self.most_attempts, attempts)
-        if is_accepted:
-            self._throttle.end(attempt, None)
-            self._ready += [0] * (self._left > 0)
-            self._left -= 1
-            return
-        self.refused += 1
-        self._throttle.end(attempt, _refusal(self._retry_after))
-        jitter = self._random.uniform(0, min(2 ** (attempts - 1), 60))
-        wait = jitter if self._retry_after is None else self._retry_after
-        self._later(wait, self._ready.append, attempts)
+    began, throttle, random = clock.now, Throttle(WORKERS), Random(seed)
+    waiting = [(0.0, 1)] * WORKERS  # until when, and which attempt comes then
+    in_flight: list[tuple[float, Attempt, int, bool]] = []
+    unsent, refused, most_attempts = requests - WORKERS, 0, 1
+    while waiting or in_flight:
+        times: list[float] = []
+        for each in [each for each in in_flight if each[0] <= clock.now]:
+            in_flight.remove(each)
+            _, attempt, number, is_accepted = each
+            throttle.end(attempt, None if is_accepted else _refusal(retry_after))
+            most_attempts = max(most_attempts, number)
+            if not is_accepted:
+                refused += 1
+                jitter = random.uniform(0, min(2 ** (number - 1), 60))
+                waiting.append((clock.now + jitter, number + 1))
+            elif unsent:
+                unsent -= 1
+                waiting.append((clock.now, 1))
+        try:
+            for ready in [each for each in waiting if each[0] <= clock.now]:
+                attempt = throttle.begin(None)
+                waiting.remove(ready)
+                end = clock.now + LATENCY * random.uniform(1, 1.1)
+                in_flight.append((end, attempt, ready[1], accepts(clock.now)))
+        except _BlockedError as blocked:
+            times.append(clock.now + (blocked.seconds or inf) + 1e-9)  # or it may be too early
+        times += [at for at, _ in waiting] + [at for at, *_ in in_flight]
+        clock.now = min((each for each in times if each > clock.now), default=clock.now)
+    return clock.now - began, refused, most_attempts
 
 
 def _refusal(retry_after: float | None = None) -> TransientError:
@@ -164,24 +132,26 @@ def _at_random(share: float, seed: int) -> Callable[[float], bool]:
 
 @pytest.mark.parametrize("retry_after", [None, 1.0])
 def test_a_limited_rate_is_used(clock: Clock, retry_after: float | None) -> None:
-    for seed in range(5):
-        simulation = Simulation(clock, _bucket(20, 5), retry_after=retry_after, seed=seed)
-        assert simulation.run(800) <= 1.3 * 800 / 20
-        assert simulation.refused <= 0.1 * (800 + simulation.refused)
-        assert simulation.most_attempts <= 5
+    for seed in range(3):
+        seconds, refused, most_attempts = _simulate(
+            clock, 800, _bucket(20, 5), retry_after=retry_after, seed=seed
+        )
+        assert seconds <= 1.3 * 800 / 20
+        assert refused <= 0.1 * (800 + refused)
+        assert most_attempts <= 5
 
 
 def test_a_refusal_now_and_then_slows_nothing_down(clock: Clock) -> None:
     for seed in range(10):
-        simulation = Simulation(clock, _at_random(0.98, seed), seed=seed)
-        assert simulation.run(2000) <= 2.5 * 2000 * 1.05 * LATENCY / WORKERS
-        assert simulation.refused > 20
+        seconds, refused, _ = _simulate(clock, 2000, _at_random(0.98, seed))
+        assert seconds <= 2.5 * 2000 * 1.05 * LATENCY / WORKERS
+        assert refused > 20
 
 
 def _burst(throttle: Throttle, error: ApiError | None = None) -> int:
     """Send as many requests as may go at once, end all, and return how many they were."""
     begun: list[Attempt] = []
-    with suppress(_Blocked):
+    with suppress(_BlockedError):
         while True:
             begun.append(throttle.begin(None))
     for attempt in begun:
@@ -211,11 +181,10 @@ def test_retry_after_pauses_all_requests(clock: Clock) -> None:
 
 
 def test_pauses_grow_while_everything_is_refused(clock: Clock) -> None:
-    throttle, waits = Throttle(1), []
-    for _ in range(11):
-        began = clock.now
-        while not _burst(throttle, _refusal()):
-            clock.now += 0.5
-        waits.append(round(clock.now - began))
-        clock.now += 0.01
-    assert waits == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    throttle, sent_at = Throttle(1), [clock.now]
+    while len(sent_at) < 11:
+        clock.now += 0.5
+        if _burst(throttle, _refusal()):
+            sent_at.append(clock.now)
+    waits = [after - before for before, after in pairwise(sent_at)]
+    assert waits == [0.5, 0.5, 0.5, 1, 2, 4, 8, 16, 32, 60]

@@ -1,9 +1,8 @@
-"""Whole runs against a server that now and then sends what was not requested."""
+"""A whole run against a server that sends each body of another deployment first."""
 
 from __future__ import annotations
 
 from functools import cache
-from itertools import count
 from typing import TYPE_CHECKING
 
 import requests
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 # Their bodies tell which deployment they belong to.
 STREAMS = ("deployment_details", "deployment_alerts", "deployment_backups", "deployment_recipes")
-HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 
 
 def _responses_of(sandbox: Sandbox) -> Callable[[str], tuple[int, bytes]]:
@@ -29,21 +27,6 @@ def _responses_of(sandbox: Sandbox) -> Callable[[str], tuple[int, bytes]]:
         return response.status_code, response.content
 
     return get
-
-
-def test_early_hints_cost_nothing_but_time() -> None:
-    numbers = count()
-    with Sandbox(Size(deployments=4, events=300, recipes=3)) as sandbox:
-        expected = sync(config_for(sandbox))
-        get = _responses_of(sandbox)
-
-        def respond(path: str) -> bytes:
-            status, body = get(path)
-            return (HINTS if next(numbers) % 7 == 0 else b"") + kept(body, b"%d X" % status)
-
-        with raw_server(respond) as server:
-            output = sync(config_for(sandbox, api_url=server.url, max_retries=8))
-    assert (output.status, output.rows) == (expected.status, expected.rows)
 
 
 def test_a_body_of_another_deployment_is_never_written() -> None:
