@@ -26,7 +26,6 @@ from tap_compose.api.errors import (
     RejectedError,
     RunEndingError,
     TransientError,
-    UnreadableBodyError,
     unexpected,
 )
 from tap_compose.api.pace import Attempt, Throttle
@@ -141,9 +140,9 @@ class Client:
         self,
         transport: Transport,
         *,
-        max_retries: int = 8,
-        max_concurrency: int = 8,
-        longest_backoff: float = 60.0,
+        max_retries: int,
+        max_concurrency: int,
+        longest_backoff: float,
     ) -> None:
         self.max_concurrency = max_concurrency
         self._transport, self._max_retries = transport, max_retries
@@ -332,7 +331,7 @@ class Client:
             return pending.result
         try:
             return request.read(pending.result)
-        except UnreadableBodyError as error:
+        except TransientError as error:
             self._transport.forget_connections()  # it may belong to another request
             if pending.wrong_shapes >= min(_WRONG_SHAPES, self._max_retries):
                 return error

@@ -23,9 +23,9 @@ _INCREASE = 0.02
 """Requests per second by which a response raises the rate: at 20 per second it grows by 2 % a
 second, so a refusal, which may cost a second, comes about every ten."""
 
-_SLOW_START, _FEW = 0.03, 5
-"""The share by which a response raises the rate instead, until a refusal comes after at least so
-many responses: the rate that was measured first may be far too low."""
+_SLOW_START = 0.03
+"""The share by which a response raises the rate instead, until it is lowered: what was measured at
+first may be far too low."""
 
 _LOWEST_RATE = 0.1
 """Requests per second. An API that refuses this many accepts none at times, which pauses all."""
@@ -138,8 +138,7 @@ class Throttle:
         else:
             if not self._rate:
                 logger.info("the API refuses some requests (HTTP 429): now they are spaced")
-            elif self._accepted >= _FEW:
-                self._is_slow_start = False
+            self._is_slow_start = not self._rate
             measured = (self._accepted + 1) / max(elapsed, 1.0)
             measured = min(self._rate or measured, measured)
             self._rate = max(_DECREASE * self._rate, measured, _LOWEST_RATE)

@@ -133,9 +133,8 @@ class Transport:
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         """Read a body; of an error only the beginning."""
         status = response.status_code
-        if status < HTTPStatus.OK:
-            # http.client takes 102 and 103 for the response. What follows belongs to it.
-            raise TransientError(f"HTTP {status} instead of a response", status=status)
+        if status < HTTPStatus.OK:  # http.client takes 102 and 103 for the response
+            return b""  # what follows belongs to it
         most = LARGEST_BODY if status == HTTPStatus.OK else _LONGEST_ERROR_BODY
         with BytesIO() as body:  # emptied even if the traceback of an error still knows it
             read = partial(response.raw.read1, _CHUNK, decode_content=True)

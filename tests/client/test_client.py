@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 URL = "https://api.example/2016-07"
-PUBLIC = "https://api.compose.io/2016-07"
 ACCOUNTS = b'{"_embedded": {"accounts": []}}'
 BROKEN = requests.ConnectionError("reset")
 BUGS = [KeyError("made up"), StopIteration("made up")]
@@ -45,13 +44,13 @@ Response = bytes | int | Exception | tuple[int, dict[str, str], bytes]
 
 @contextmanager
 def _client(
-    respond: Callable[[str], Response], *, url: str = URL, **settings: Any
+    respond: Callable[[str], Response], **settings: Any
 ) -> Iterator[tuple[Client, list[str]]]:
     """Run a client against an API; return the paths of its requests too."""
     paths: list[str] = []
 
     def send(request: requests.PreparedRequest) -> Any:
-        path = str(request.url).removeprefix(url)
+        path = str(request.url).removeprefix(URL)
         paths.append(path)
         response = respond(path)
         if isinstance(response, int):
@@ -61,9 +60,9 @@ def _client(
     settings = {"max_retries": 2, "max_concurrency": 8, **settings}
     with (
         responses.RequestsMock(assert_all_requests_are_fired=False) as api,
-        open_client(url, **settings) as client,
+        open_client(URL, **settings) as client,
     ):
-        api.add_callback(responses.GET, re.compile(re.escape(url)), send)
+        api.add_callback(responses.GET, re.compile(re.escape(URL)), send)
         yield client, paths
 
 
@@ -419,24 +418,6 @@ def test_refusals_of_one_moment_share_a_probe() -> None:
 
 
 # No response
-
-
-@pytest.mark.parametrize("url", [URL, PUBLIC])
-def test_a_run_in_which_nothing_ever_responds_ends(url: str) -> None:
-    host = url.split("/")[2]
-    advice = "check api_url and the network"
-    if url == PUBLIC:
-        advice = (
-            "Compose's public API was shut down in 2023; set api_url to another server, such as "
-            "that of compose-sandbox"
-        )
-    with _client(lambda _: BROKEN, url=url, max_retries=8) as (client, paths):
-        with pytest.raises(RunEndingError) as caught:
-            client.get(_json("/teams"))
-        assert str(caught.value) == (
-            f"no complete response from {host}: reset; nothing responds at {host}: {advice}"
-        )
-    assert paths == ["/teams"] * 3
 
 
 @pytest.mark.parametrize("accounts", [BROKEN, 500, ACCOUNTS])

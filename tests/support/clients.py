@@ -30,7 +30,7 @@ def open_transport(
 def open_client(
     url: str, *, timeout: float = 5, max_concurrency: int = 4, **settings: Any
 ) -> Iterator[Client]:
-    settings = {"longest_backoff": 0.02, **settings}
+    settings = {"max_retries": 8, "longest_backoff": 0.02, **settings}
     with (
         open_transport(url, timeout=timeout, max_concurrency=max_concurrency) as transport,
         closing(Client(transport, max_concurrency=max_concurrency, **settings)) as client,
