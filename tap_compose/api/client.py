@@ -73,7 +73,7 @@ _MOST_UNANSWERED = 8
 _PROBE = "/accounts"
 """The one resource that every live token may read."""
 
-_NO_ATTEMPT = Attempt(None, 0.0)
+_NO_ATTEMPT = Attempt(0.0)
 """Stands for an attempt that was never made, or was given up."""
 
 
@@ -310,11 +310,10 @@ class Client:
         now = monotonic()
         if not self._has_responded and now > self._began + _LONGEST_SILENCE:
             raise self._unreachable(f"no response in {_LONGEST_SILENCE:g} s")
-        for attempt in self._throttle.in_flight.copy():
+        for attempt, pending in self._throttle.in_flight.copy().items():
             seconds = now - attempt.started
             if seconds < self._transport.timeout + _GRACE:
                 continue
-            pending: Pending = attempt.request
             error = TransientError(f"no complete response in {seconds:.0f} s; given up")
             self._throttle.end(attempt, error)
             self._start_worker()

@@ -44,14 +44,12 @@ _LONGEST_PAUSE = 60.0
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """A request that is on its way.
+    """A request that was sent, though not which: a body would live until its cycle is collected.
 
     Attributes:
-        request: The request.
         started: When it was sent, by the monotonic clock.
     """
 
-    request: Any
     started: float
 
 
@@ -67,13 +65,13 @@ class Throttle:
         most: The most requests in flight at once.
 
     Attributes:
-        in_flight: What was sent and has not ended.
+        in_flight: The requests that were sent and have not ended.
         sent: How many requests were sent.
         paused_until: The end of a pause in which nothing is sent, by the monotonic clock.
     """
 
     def __init__(self, most: int) -> None:
-        self.in_flight: set[Attempt] = set()
+        self.in_flight: dict[Attempt, Any] = {}
         self.sent = 0
         self.paused_until = 0.0
         self._changed = threading.Condition()
@@ -96,8 +94,8 @@ class Throttle:
             if self._rate:
                 self._next = now + 1 / self._rate
             self._rate_set_at = self._rate_set_at or now
-            attempt = Attempt(request, now)
-            self.in_flight.add(attempt)
+            attempt = Attempt(now)
+            self.in_flight[attempt] = request
             self.sent += 1
             return attempt
 
@@ -106,7 +104,7 @@ class Throttle:
         with self._changed:
             if attempt not in self.in_flight:
                 return
-            self.in_flight.remove(attempt)
+            del self.in_flight[attempt]
             now = monotonic()
             if not isinstance(error, TransientError):
                 self._note_accepted(attempt.started)

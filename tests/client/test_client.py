@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import sys
@@ -17,7 +18,7 @@ import requests
 import responses
 
 from tap_compose.api import hal
-from tap_compose.api.client import Client, CompletedRequests, Request
+from tap_compose.api.client import Client, CompletedRequests, Pending, Request
 from tap_compose.api.errors import (
     ApiError,
     DeniedError,
@@ -246,6 +247,18 @@ def test_the_next_responses_are_fetched_while_the_last_ones_are_taken() -> None:
         _until(lambda: "/third/3" in paths)
         assert _results(third) == [3]
     assert len(paths) == 22
+
+
+def test_nothing_is_left_of_a_request_that_was_read() -> None:
+    """No circle keeps a body until the next garbage collection."""
+    with _client(_echo) as (client, _):
+        gc.collect()
+        gc.disable()
+        try:
+            assert _results(client.get_many(numbered(8))) == list(range(8))
+            assert not [each for each in gc.get_objects() if isinstance(each, Pending)]
+        finally:
+            gc.enable()
 
 
 # Bodies with several readers
