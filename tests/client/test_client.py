@@ -251,12 +251,17 @@ def test_the_next_responses_are_fetched_while_the_last_ones_are_taken() -> None:
 
 def test_nothing_is_left_of_a_request_that_was_read() -> None:
     """No circle keeps a body until the next garbage collection."""
+
+    def left() -> int:
+        return sum(isinstance(each, Pending) for each in gc.get_objects())
+
     with _client(_echo) as (client, _):
         gc.collect()
         gc.disable()
         try:
+            before = left()  # of other tests
             assert _results(client.get_many(numbered(8))) == list(range(8))
-            assert not [each for each in gc.get_objects() if isinstance(each, Pending)]
+            assert left() <= before
         finally:
             gc.enable()
 
