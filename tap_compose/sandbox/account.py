@@ -21,6 +21,7 @@ from tap_compose.sandbox.events import EventLog
 from tap_compose.sandbox.history import NEW_CODE, NO_CODE, RESTORED, Deployment
 from tap_compose.sandbox.platform import clusters, databases, datacenters
 from tap_compose.sandbox.quirks import Quirks
+from tap_compose.sandbox.recipes import all_of
 
 _SHOP = {"orders", "catalogue", "queue", "shop", "recommendations"}
 """What the deployments of the billing code CC-1001 hold."""
@@ -62,6 +63,7 @@ class Account:
         self.deployment_ids = [made_id(random) for _ in range(self.size.deployments)]
         self.ids = [first, *(made_id(random) for _ in range(self.size.accounts - 1))]
         self._made: dict[str, Deployment] = {}
+        self._recipes: dict[str, str] = {}
 
     @cached_property
     def events(self) -> EventLog:
@@ -225,6 +227,29 @@ class Account:
             summary = self.summary(deployment_id)
             body = {**summary, **body, "_links": summary["_links"] | body["_links"]}
         return body
+
+    @property
+    def hides_clusters(self) -> bool:
+        """Whether the token's role may not read a single cluster."""
+        return self.quirks is Quirks.ALL
+
+    def recipe(self, recipe_id: str) -> Body | None:
+        """Return a recipe, at any depth; None if there is none."""
+        if not self._recipes:
+            self._recipes = {
+                recipe["id"]: deployment_id
+                for deployment_id in self.deployment_ids
+                if deployment_id != self.leaving
+                for recipe in all_of(self.resource(deployment_id, "recipes"))
+            }
+        if recipe_id not in self._recipes:
+            return None
+        body = self.resource(self._recipes[recipe_id], "recipes")
+        return next(each for each in all_of(body) if each["id"] == recipe_id)
+
+    def finish(self, deployment_id: str) -> None:
+        """Let the recipe of a deployment that runs or waits be complete."""
+        self._made[deployment_id] = replace(self._deployment(deployment_id), has_finished=True)
 
     def billables(self) -> list[Body]:
         """The billable items of the account."""

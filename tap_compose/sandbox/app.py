@@ -18,7 +18,6 @@ from starlette.routing import Route
 
 from tap_compose.sandbox.data import API
 from tap_compose.sandbox.deployments import RESOURCES
-from tap_compose.sandbox.single import SingleObjects
 from tap_compose.times import canonical_time, time_value
 
 if TYPE_CHECKING:
@@ -32,12 +31,25 @@ if TYPE_CHECKING:
 
 PREFIX = "/2016-07"
 
-LISTS = (
-    *("accounts", "accounts/{id}/users", "billables", "clusters", "databases", "datacenters"),
-    *("deployments", "teams", "user"),
-)
 _TEMPLATE_MARK = re.compile(r"\{(\?embed\})?$")
 """What follows the path if a client requests a templated link unchanged."""
+
+_LISTS = """
+    accounts accounts/{id}/users billables clusters databases datacenters deployments teams user
+"""
+_WRITES = """
+    accounts/{id} accounts/{id}/users accounts/{id}/users/{item} clusters/{id} clusters/{id}/tags
+    deployments deployments/{id} deployments/{id}/backups deployments/{id}/backups/{item}/restore
+    deployments/{id}/password deployments/{id}/portals deployments/{id}/portals/{item}
+    deployments/{id}/portal_users deployments/{id}/portal_users/{item} deployments/{id}/roles
+    deployments/{id}/scalings deployments/{id}/settings/max_connections deployments/{id}/team_roles
+    deployments/{id}/versions deployments/{id}/whitelist deployments/{id}/whitelist/{item}
+    refresh_tokens teams teams/{id} teams/{id}/users
+"""
+"""The paths that the vendor's reference has for writes."""
+
+_POLLS = 3
+"""How often a client gets a recipe that runs or waits, by its id, before it is complete."""
 
 
 class RequestLog:
@@ -95,20 +107,34 @@ def make_app(
     """
     log = RequestLog()
     endpoints = _Endpoints(account, inclusive_bounds=inclusive_bounds)
-    paths = {
-        **dict.fromkeys(LISTS, endpoints.account_level),
+    gets = {
+        **dict.fromkeys(_LISTS.split(), endpoints.account_level),
         "audit_events": endpoints.audit_events,
+        "audit_events/{id}": endpoints.audit_event,
+        "clusters/{id}": endpoints.element,
         "deployments/{id}": endpoints.deployment,
-        "deployments/{id}/{name}": endpoints.deployment,
-        "deployments/{id}/{name}/{item}": endpoints.download,
-        **{f"{name}/{{id}}": endpoints.single for name in endpoints.singles},
+        **{f"deployments/{{id}}/{name}": endpoints.deployment for name in RESOURCES if name},
+        "deployments/{id}/backups/{item}": endpoints.download,
+        "deployments/{id}/logfiles/{item}": endpoints.download,
+        "recipes/{id}": endpoints.recipe,
+        "teams/{id}": endpoints.element,
     }
+    writes = [
+        Route(f"{PREFIX}/{path}", _rejected, methods=["POST", "PUT", "PATCH", "DELETE"])
+        for path in _WRITES.split()
+    ]
     app = Starlette(
-        routes=[Route(f"{PREFIX}/{path}", endpoint) for path, endpoint in paths.items()],
+        routes=[*(Route(f"{PREFIX}/{path}", each) for path, each in gets.items()), *writes],
         middleware=[Middleware(_Gate, token=token, latency=latency, log=log)],
         exception_handlers={HTTPException: _http_error, Exception: _http_error},
     )
     return app, log
+
+
+async def _rejected(_: Request) -> Response:
+    # As recorded, where other responses have no charset.
+    headers = {"content-type": "application/json; charset=utf-8"}
+    return _error(422, {"base": ["cannot be changed: the sandbox takes no writes"]}, headers)
 
 
 class _Endpoints:
@@ -117,18 +143,20 @@ class _Endpoints:
     def __init__(self, account: Account, *, inclusive_bounds: bool) -> None:
         self._account = account
         self._inclusive_bounds = inclusive_bounds
-        self._objects = SingleObjects(account)
         self._bodies: dict[tuple[str, str], bytes] = {}
-        self.singles = {
-            "audit_events": self._objects.audit_event,
-            "clusters": self._objects.cluster,
-            "recipes": self._objects.recipe,
-            "teams": self._objects.team,
-        }
+        self._polls: Counter[str] = Counter()
 
     async def account_level(self, request: Request) -> Response:
         path = request.url.path.removeprefix(PREFIX)
         return _object(request, self._account.account_level.get(path))
+
+    async def element(self, request: Request) -> Response:
+        """A single cluster or team; some roles may read clusters only in the list."""
+        _, name, element_id = request.url.path.removeprefix(PREFIX).split("/")
+        if name == "clusters" and self._account.hides_clusters:
+            return _error(401, "invalid_token")
+        (elements,) = self._account.account_level[f"/{name}"]["_embedded"].values()
+        return _object(request, next((e for e in elements if e["id"] == element_id), None))
 
     async def audit_events(self, request: Request) -> Response:
         read: dict[str, Callable[[str], Any]] = {
@@ -147,9 +175,16 @@ class _Endpoints:
         body = self._account.events.page(**query, inclusive=self._inclusive_bounds)
         return _json(request, body)
 
+    async def audit_event(self, request: Request) -> Response:
+        events = self._account.events
+        try:
+            return _object(request, events.event_at(events.index_of(request.path_params["id"])))
+        except ValueError:
+            return _error(404, "not_found")
+
     async def deployment(self, request: Request) -> Response:
         deployment_id = request.path_params["id"]
-        name = request.path_params.get("name", "")
+        name = "".join(request.url.path.removeprefix(PREFIX).split("/")[3:])
         problem = self._problem(deployment_id, name)
         if problem is not None:
             return problem
@@ -159,24 +194,9 @@ class _Endpoints:
             self._bodies[key] = json.dumps(body).encode()
         return _json(request, self._bodies[key])
 
-    async def download(self, request: Request) -> Response:
-        deployment_id, name, item = (request.path_params[each] for each in ("id", "name", "item"))
-        problem = self._problem(deployment_id, name)
-        if problem is not None:
-            return problem
-        is_known = name in {"backups", "logfiles"}
-        found = self._objects.download(deployment_id, name, item) if is_known else None
-        return _object(request, found)
-
-    async def single(self, request: Request) -> Response:
-        name = request.url.path.removeprefix(PREFIX).split("/")[1]
-        if name == "clusters" and self._objects.clusters_are_refused:
-            return _error(401, "invalid_token")
-        return _object(request, self.singles[name](request.path_params["id"]))
-
     def _problem(self, deployment_id: str, name: str) -> Response | None:
         """Return the error for a deployment's resource, or None."""
-        if deployment_id not in self._account.deployment_ids or name not in RESOURCES:
+        if deployment_id not in self._account.deployment_ids:
             return _error(404, "not_found")
         if deployment_id != self._account.leaving:
             return None
@@ -184,6 +204,32 @@ class _Endpoints:
         if name in {"roles", "team_roles"}:
             return _error(401, "invalid_token")
         return _error(410 if name in {"backups", "logfiles"} else 404, "not_found")
+
+    async def download(self, request: Request) -> Response:
+        """A backup or a log file, with the link that downloads it without a login, if it can be."""
+        deployment_id, item = request.path_params["id"], request.path_params["item"]
+        name = request.url.path.split("/")[-2]
+        problem = self._problem(deployment_id, name)
+        if problem is not None:
+            return problem
+        body = self._account.resource(deployment_id, name)
+        (elements,) = body["_embedded"].values()
+        found = next((e for e in elements if item == (e.get("id") or e.get("_id"))), None)
+        if found and found.get("is_downloadable", True):
+            link = f"https://downloads.compose.example/{name}/{item}?signature=made-up"
+            found = {**found, "download_link": link}
+        return _object(request, found)
+
+    async def recipe(self, request: Request) -> Response:
+        """A recipe; one that runs or waits is complete soon, in the list too."""
+        recipe = self._account.recipe(request.path_params["id"])
+        if recipe and recipe["status"] in {"running", "waiting"}:
+            self._polls[recipe["id"]] += 1
+            if self._polls[recipe["id"]] > _POLLS:
+                self._account.finish(recipe["deployment_id"])
+                self._bodies.clear()
+                recipe = self._account.recipe(recipe["id"])
+        return _object(request, recipe)
 
 
 class _Gate:
@@ -233,8 +279,9 @@ def _json(request: Request, body: bytes) -> Response:
 
 
 def _error(status: int, errors: Any, headers: Mapping[str, str] | None = None) -> Response:
+    headers = {"content-type": "application/json", **(headers or {})}
     body = json.dumps({"errors": errors})
-    return Response(body, status_code=status, headers=headers, media_type="application/json")
+    return Response(body, status_code=status, headers=headers)
 
 
 def _http_error(_: Request, error: Exception) -> Response:

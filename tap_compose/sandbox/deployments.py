@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
 
 def _addons(deployment: Deployment, random: Random) -> Body:
-    names = ["papertrail", "new_relic"][: 1 + deployment.index % 2]
-    addons = [{"name": name, "is_active": random.random() < 0.5} for name in names]
-    if deployment.database.type == "elastic_search":
-        addons.append({"name": "kibana", "is_active": deployment.group == 0})
+    first = "kibana" if deployment.database.type == "elastic_search" else "papertrail"
+    addons = [
+        {"name": name, "is_active": random.random() < 0.5 or name == "kibana"}
+        for name in (first, "new_relic", "librato")[: 1 + deployment.index % 3]
+    ]
     return {"addons": addons} if deployment.has_quirk(every=2) else listed("addons", addons)
 
 
@@ -97,7 +98,7 @@ def _backups(deployment: Deployment, random: Random) -> Body:
         if moment <= deployment.created_at:
             continue
         status = "complete"
-        if index == RUNNING and kind == "on_demand":
+        if index == RUNNING and kind == "on_demand" and not deployment.has_finished:
             status = "running"
         elif index == FAILED_BACKUP and number == 0:
             status = "failed"

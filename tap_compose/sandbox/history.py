@@ -82,6 +82,7 @@ class Deployment:
         quirks: How many rare shapes there are.
         is_ill: Whether alerts are raised on it.
         is_leaving: Whether it is being deprovisioned.
+        has_finished: Whether what still ran or waited in the beginning is complete.
         gone: Name, start and end of a deployment that is no longer in the list.
         replaces: The id of the deployment whose data it was made from, if any.
     """
@@ -96,6 +97,7 @@ class Deployment:
     quirks: Quirks
     is_ill: bool = False
     is_leaving: bool = False
+    has_finished: bool = False
     gone: tuple[str, datetime, datetime] | None = None
     replaces: str | None = None
 
@@ -183,7 +185,8 @@ class Deployment:
             steps.append(Step(at, event, name, self.operator, self._units_at(steps, at)))
         if self.on_demand_backup:
             at = self.on_demand_backup
-            status = "running" if self.index == RUNNING else "complete"
+            is_running = self.index == RUNNING and not self.has_finished
+            status = "running" if is_running else "complete"
             known = self._units_at(steps, at)
             steps.append(Step(at, "backup_on_demand", "Backup", self.creator, known, status))
         if self.gone:
@@ -211,7 +214,8 @@ class Deployment:
                 yield Step(at + timedelta(minutes=6), "capsule.destroy", "", None, units)
         if self.index == WAITING and not self.gone:
             at = NOW - timedelta(minutes=50)
-            yield Step(at, "add.nodes", "Scaling up", self.operator, units + starting, "waiting")
+            status = "complete" if self.has_finished else "waiting"
+            yield Step(at, "add.nodes", "Scaling up", self.operator, units + starting, status)
 
     def _changes(self) -> Iterator[tuple[datetime, str, str]]:
         """What left its size as it was."""

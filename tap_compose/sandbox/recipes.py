@@ -41,7 +41,9 @@ def recipes(deployment: Deployment, random: Random) -> Body:
         number = next(numbers)
         is_first = step is steps[0] and parent_id is None
         recipe_id = provision_recipe_id(deployment) if is_first else made_id(random)
-        done = step.at + timedelta(seconds=seconds + number % 97)
+        done = min(step.at + timedelta(seconds=seconds + number % 97), NOW)
+        if deployment.has_finished and step is steps[-1]:
+            done = NOW
         by = step.person
         total = number % 7 + 1
         body: Body = {
@@ -52,7 +54,7 @@ def recipes(deployment: Deployment, random: Random) -> Body:
             "status": step.status,
             "status_detail": _DETAILS[step.status],
             "created_at": formatted(step.at, number),
-            "updated_at": formatted(min(done, NOW), number + 1),
+            "updated_at": formatted(done, number + 1),
             "deployment_id": deployment.id,
             "name": step.recipe,
             # Scheduled backups have nobody who started them.

@@ -87,7 +87,12 @@ class Sandbox:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}{PREFIX}"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self.rate_limit or served, log_level="error", access_log=False, lifespan="off"
+                self.rate_limit or served,
+                log_level="error",
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                headers=[("server", "ComposeAPI/2016-07")],
             )
         )
         self._thread = threading.Thread(

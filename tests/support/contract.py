@@ -1,230 +1,256 @@
-"""The fields of docs/compose-api.md, Read endpoints, written down by hand.
+"""The fields of docs/compose-api.md, Read endpoints, written down by hand: one entry per path.
 
-The columns of the catalog are held against this table, so it must not be made from the code.
+The columns of the catalog and the bodies of the sandbox are held against this table, so it must
+not be made from the code.
 """
 
 from __future__ import annotations
 
-PERSON = {"id": "string", "name": "string"}
-SUMMARY = {
-    "id": "string",
-    "name": "string",
-    "type": "string",
-    "notes": "string",
-    "customer_billing_code": "string",
-    "created_at": "time",
-    "compose_web_ui_url": "string",  # _links.compose_web_ui.href
-}
-VERSION = {
-    "application": "string",
-    "status": "string",
-    "version": "string",
-    "preferred": "boolean",
-}
+from typing import Any, NamedTuple
 
-FIELDS: dict[str, dict[str, object]] = {
-    "accounts": {"id": "string", "name": "string", "slug": "string"},
-    "account_users": {"account_id": "string", **PERSON},
-    "user": dict(PERSON),
-    "teams": {"id": "string", "name": "string", "users": [PERSON]},
-    "audit_events": {
-        "id": "string",
-        "account_id": "string",
-        "deployment_id": "string",
-        "cluster_id": "string",
-        "user_id": "string",
-        "email": "string",
-        "event": "string",
-        "ip": "string",
-        "user_agent": "string",
-        "created_at": "time",
-        "data": "object",
-    },
-    "billables": {
-        "id": "string",
-        "account_id": "string",
-        "description": "string",
-        "identifier": "string",
-        "resource_identifier": "string",
-        "sku": "string",
-        "replaces_id": "string",
-        "amount": "number",
-        "units": "number",
-        "start_at": "time",
-        "end_at": "time",
-    },
-    "clusters": {
-        "id": "string",
-        "account_id": "string",
-        "account_slug": "string",
-        "name": "string",
-        "type": "string",
-        "provider": "string",
-        "region": "string",
-        "subdomain": "string",
-        "multitenant": "boolean",
-        "created_at": "time",
-        "tags": ["string"],
-    },
-    "databases": {
-        "type": "string",
-        "status": "string",
-        "display_name": "string",
-        "versions": [VERSION],
-    },
-    "database_versions": dict(VERSION),
-    "datacenters": {"region": "string", "provider": "string", "slug": "string"},
-    "deployments": dict(SUMMARY),
-    "deployment_details": {
-        **SUMMARY,
-        "account_id": "string",
-        "cluster_id": "string",
-        "version": "string",
-        "ca_certificate_base64": "string",
-        "provision_recipe_id": "string",
-        "connection_strings": {
-            **{
-                name: ["string"]
-                for name in ("health", "ssh", "admin", "ssh_admin", "cli", "direct")
-            },
-            "maps": ["object"],
-            "misc": "object",
-        },
-    },
-    "deployment_addons": {"deployment_id": "string", "name": "string", "is_active": "boolean"},
-    "deployment_alerts": {
-        "id": "string",
-        "capsule_id": "string",
-        "deployment_id": "string",
-        "message": "string",
-        "name": "string",
-        "status": "string",
-        "summary": "string",
-    },
-    "deployment_health": {
-        "deployment_id": "string",
-        "summary": "string",
-        "alert_count": "integer",
-    },
-    "deployment_backups": {
-        "id": "string",
-        "deployment_id": "string",
-        "name": "string",
-        "type": "string",
-        "status": "string",
-        "is_downloadable": "boolean",
-        "is_restorable": "boolean",
-        "created_at": "time",
-    },
-    "deployment_logfiles": {
-        "id": "string",
-        "deployment_id": "string",
-        "capsule_id": "string",
-        "name": "string",
-        "region": "string",
-        "status": "string",
-        "file_size": "integer",
-        "date": "time",
-        "created_at": "time",
-    },
-    "deployment_portals": {
-        "deployment_id": "string",
-        "id": "string",
-        "name": "string",
-        "type": "string",
-        "internal_ip": "string",
-        "zone": "string",
-        "hostname": "string",
-        "ssl_enabled": "boolean",
-    },
-    "deployment_portal_users": {
-        "deployment_id": "string",
-        "name": "string",
-        "type": "string",
-        "id": "string",
-    },
-    "deployment_recipes": {
-        "id": "string",
-        "account_id": "string",
-        "deployment_id": "string",
-        "parent_id": "string",
-        "name": "string",
-        "template": "string",
-        "status": "string",
-        "status_detail": "string",
-        "source": "string",
-        "source_user": "string",
-        "source_reason": "string",
-        "source_ip": "string",
-        "created_at": "time",
-        "updated_at": "time",
-        "operations_complete": "integer",
-        "operations_total": "integer",
-    },
-    "deployment_roles": {"deployment_id": "string", "name": "string", "users": [PERSON]},
-    "deployment_team_roles": {
-        "deployment_id": "string",
-        "name": "string",
-        "teams": [{**PERSON, "users": [PERSON]}],
-    },
-    "deployment_scalings": {
-        "deployment_id": "string",
-        "allocated_units": "integer",
-        "used_units": "integer",
-        "starting_units": "integer",
-        "minimum_units": "integer",
-        "memory_per_unit_in_mb": "integer",
-        "storage_per_unit_in_mb": "integer",
-        "unit_size_in_mb": "integer",
-        "unit_type": "string",
-    },
-    "deployment_versions": {
-        "deployment_id": "string",
-        "application": "string",
-        "method": "string",
-        "from_version": "string",
-        "to_version": "string",
-    },
-    "deployment_whitelist": {
-        "deployment_id": "string",
-        "id": "string",
-        "description": "string",
-        "ip": "string",
-    },
+Schema = dict[str, Any]
+
+
+def _texts(schema: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": schema}
+
+
+_TEXT: Schema = {"type": "string"}
+_LIST: Schema = {"type": "array", "items": _TEXT}
+_NUMBER = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)?$"}]}
+_TIME = r"^\d{4,5}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}Z|Z|\.\d{3}[+-]\d\d:\d\d)$"
+
+KINDS: dict[str, tuple[Schema, Any]] = {
+    "text": (_TEXT, "string"),
+    "id": ({"type": "string", "pattern": "^([0-9a-f]{24})?$"}, "string"),
+    "time": ({"type": "string", "pattern": _TIME}, "time"),
+    "bool": ({"type": "boolean"}, "boolean"),
+    "int": ({"type": "integer"}, "integer"),
+    "size": (_NUMBER, "integer"),
+    "number": (_NUMBER, "number"),
+    "list": (_LIST, ["string"]),
+    "list_or_text": ({"anyOf": [_LIST, _TEXT]}, ["string"]),
+    "maps": ({"type": "array", "items": _texts(_TEXT)}, ["object"]),
+    "lists": (_texts(_LIST), "object"),
+    "data": (_texts(_TEXT), "object"),
+    "recipes": ({"type": "array", "items": {"$ref": "#"}}, None),
 }
+"""The JSON Schema of each kind of value in a body, and the type of its column."""
+
+Fields = dict[str, Any]
+"""The fields of an object: the name, with ``?`` if it may be null or absent, and the kind."""
+
+
+def fields(text: str, **members: Any) -> Fields:
+    """Read ``name:kind?``; the kind is ``id`` after its name, else text, unless it is given."""
+    found: Fields = {}
+    for word in text.split():
+        name, _, kind = word.rstrip("?").partition(":")
+        is_id = name == "id" or name.endswith("_id")
+        optional = "?" * word.endswith("?")
+        found[name + optional] = members.get(name, kind or ("id" if is_id else "text"))
+    return found
+
+
+class Resource(NamedTuple):
+    """A path of the API, and the stream that has its rows.
+
+    Attributes:
+        path: The path; ``:account`` and ``:deployment`` stand for each of them.
+        envelope: The names that the list in ``_embedded`` may have; empty if the body is bare.
+        stream: The stream.
+        key: Its key.
+        fields: The fields of an element, or of the bare body.
+        columns: Columns that are no fields of an element.
+        replication_key: That of the stream.
+        never: Fields that are known but were empty in everything that was recorded.
+    """
+
+    path: str
+    envelope: str
+    stream: str
+    key: str
+    fields: Fields
+    columns: Fields = {}  # noqa: RUF012 - read only
+    replication_key: str = ""
+    never: str = ""
+
+
+OF = "deployments/:deployment"
+DEPLOYMENT = fields("deployment_id")
+PERSON = fields("id name?")
+VERSION = fields("application status version preferred:bool")
+SUMMARY = fields("id name type notes? customer_billing_code? created_at:time")
+WEB_UI = fields("compose_web_ui_url")
+CONNECTION_STRINGS = fields(
+    "health:list_or_text ssh:list_or_text admin:list_or_text ssh_admin:list_or_text "
+    "cli:list direct:list maps:maps misc:lists"
+)
+DETAILS = fields(
+    "account_id cluster_id? version ca_certificate_base64? provision_recipe_id connection_strings",
+    connection_strings=CONNECTION_STRINGS,
+)
+RECIPE = fields(
+    "id account_id deployment_id parent_id? name template status status_detail source? "
+    "source_user:id? source_reason? source_ip? created_at:time updated_at:time "
+    "operations_complete:int? operations_total:int? _embedded",
+    _embedded={"recipes": "recipes"},
+)
+SCALINGS = fields(
+    "allocated_units:int used_units:int starting_units:int minimum_units:int "
+    "memory_per_unit_in_mb:int? storage_per_unit_in_mb:int? unit_size_in_mb:int? unit_type?"
+)
+
+RESOURCES = (
+    Resource("accounts", "accounts", "accounts", "id", fields("id name slug")),
+    Resource(
+        *("accounts/:account/users", "users", "account_users", "account_id id"),
+        PERSON,
+        fields("account_id"),
+    ),
+    Resource("user", "", "user", "id", PERSON),
+    Resource("teams", "teams", "teams", "id", fields("id name users", users=[PERSON])),
+    Resource(
+        *("audit_events", "audit_events", "audit_events", "id"),
+        fields(
+            "id account_id deployment_id? cluster_id? user_id? email? event ip? user_agent? "
+            "created_at:time data:data"
+        ),
+        replication_key="created_at",
+    ),
+    Resource(
+        *("billables", "billables", "billables", "id"),
+        fields(
+            "id account_id description identifier resource_identifier sku replaces_id? "
+            "amount:number units:number start_at:time end_at:time"
+        ),
+    ),
+    Resource(
+        *("clusters", "clusters", "clusters", "id"),
+        fields(
+            "id account_id account_slug name type provider region subdomain multitenant:bool "
+            "created_at:time tags:list?"
+        ),
+    ),
+    Resource(
+        *("databases", "applications", "databases", "type"),
+        fields("type status display_name _embedded", _embedded={"versions": [VERSION]}),
+        {"versions": [VERSION]},
+    ),
+    Resource("datacenters", "datacenters", "datacenters", "slug", fields("region provider slug")),
+    Resource("deployments", "deployments", "deployments", "id", SUMMARY, WEB_UI),
+    Resource(OF, "", "deployment_details", "id", SUMMARY | DETAILS, WEB_UI),
+    Resource(
+        *(f"{OF}/addons", "addons", "deployment_addons", "deployment_id name"),
+        fields("name is_active:bool"),
+        DEPLOYMENT,
+    ),
+    Resource(
+        *(f"{OF}/alerts", "alerts", "deployment_alerts", "id"),
+        fields("capsule_id? deployment_id message name? status"),
+        fields("id summary"),
+    ),
+    Resource(
+        *(f"{OF}/backups", "backups", "deployment_backups", "id"),
+        fields(
+            "id? _id? deployment_id name type status is_downloadable:bool is_restorable:bool "
+            "created_at:time?"
+        ),
+    ),
+    Resource(
+        *(f"{OF}/logfiles", "logfiles logfile", "deployment_logfiles", "id"),
+        fields(
+            "id deployment_id capsule_id name region status file_size:size date:time? "
+            "created_at:time?"
+        ),
+    ),
+    Resource(
+        *(f"{OF}/portals", "portals", "deployment_portals", "id"),
+        fields("id name type internal_ip zone hostname ssl_enabled:bool?"),
+        DEPLOYMENT,
+    ),
+    Resource(
+        *(f"{OF}/portal_users", "portal_users"),
+        *("deployment_portal_users", "deployment_id type name"),
+        fields("name type id?"),
+        DEPLOYMENT,
+    ),
+    Resource(
+        *(f"{OF}/recipes", "recipes", "deployment_recipes", "id"),
+        RECIPE,
+        replication_key="updated_at",
+        never="source_reason",
+    ),
+    Resource(
+        *(f"{OF}/roles", "roles", "deployment_roles", "deployment_id name"),
+        fields("name users", users=[PERSON]),
+        DEPLOYMENT,
+    ),
+    Resource(f"{OF}/scalings", "", "deployment_scalings", "deployment_id", SCALINGS, DEPLOYMENT),
+    Resource(
+        *(f"{OF}/team_roles", "team_roles", "deployment_team_roles", "deployment_id name"),
+        fields("name teams", teams=[fields("id name users?", users=[PERSON])]),
+        DEPLOYMENT,
+    ),
+    Resource(
+        *(f"{OF}/versions", "transitions", "deployment_versions"),
+        "deployment_id application from_version to_version method",
+        fields("application method from_version to_version"),
+        DEPLOYMENT,
+    ),
+    Resource(
+        *(f"{OF}/whitelist", "whitelist", "deployment_whitelist", "deployment_id id"),
+        fields("id description? ip"),
+        DEPLOYMENT,
+    ),
+)
+_OF_THE_SAME_BODIES = (
+    ("database_versions", "application version", VERSION),
+    ("deployment_health", "deployment_id", fields("deployment_id summary alert_count:int")),
+)
+
+
+def schema_of(kind: Any) -> Schema:
+    """Return the JSON Schema of a value in a body. Objects have no other fields but links."""
+    if isinstance(kind, str):
+        return KINDS[kind][0]
+    if isinstance(kind, list):
+        return {"type": "array", "items": schema_of(kind[0])}
+    members = {
+        name.rstrip("?"): {"anyOf": [schema_of(each), {"type": "null"}]}
+        if name.endswith("?")
+        else schema_of(each)
+        for name, each in kind.items()
+    }
+    return {
+        "type": "object",
+        "properties": {**members, "_links": {"type": "object"}},
+        "required": [name for name in kind if not name.endswith("?")],
+        "additionalProperties": False,
+    }
+
+
+def _column_of(kind: Any) -> Any:
+    if isinstance(kind, str):
+        return KINDS[kind][1]
+    if isinstance(kind, list):
+        return [_column_of(kind[0])]
+    return _columns_of(kind)
+
+
+def _columns_of(members: Fields) -> dict[str, Any]:
+    columns = {name.rstrip("?"): kind for name, kind in members.items() if name[0] != "_"}
+    return {name: _column_of(kind) for name, kind in columns.items()}
+
+
+FIELDS: dict[str, dict[str, Any]] = {
+    **{each.stream: _columns_of({**each.fields, **each.columns}) for each in RESOURCES},
+    **{stream: _columns_of(members) for stream, _, members in _OF_THE_SAME_BODIES},
+}
+"""The columns of each stream: the name, and the type."""
 
 KEYS: dict[str, list[str]] = {
-    "accounts": ["id"],
-    "account_users": ["account_id", "id"],
-    "user": ["id"],
-    "teams": ["id"],
-    "audit_events": ["id"],
-    "billables": ["id"],
-    "clusters": ["id"],
-    "databases": ["type"],
-    "database_versions": ["application", "version"],
-    "datacenters": ["slug"],
-    "deployments": ["id"],
-    "deployment_details": ["id"],
-    "deployment_addons": ["deployment_id", "name"],
-    "deployment_alerts": ["id"],
-    "deployment_health": ["deployment_id"],
-    "deployment_backups": ["id"],
-    "deployment_logfiles": ["id"],
-    "deployment_portals": ["id"],
-    "deployment_portal_users": ["deployment_id", "type", "name"],
-    "deployment_recipes": ["id"],
-    "deployment_roles": ["deployment_id", "name"],
-    "deployment_scalings": ["deployment_id"],
-    "deployment_team_roles": ["deployment_id", "name"],
-    "deployment_versions": [
-        "deployment_id",
-        "application",
-        "from_version",
-        "to_version",
-        "method",
-    ],
-    "deployment_whitelist": ["deployment_id", "id"],
+    **{each.stream: each.key.split() for each in RESOURCES},
+    **{stream: key.split() for stream, key, _ in _OF_THE_SAME_BODIES},
 }
-
-REPLICATION_KEYS = {"audit_events": "created_at", "deployment_recipes": "updated_at"}
+REPLICATION_KEYS = {each.stream: each.replication_key for each in RESOURCES if each.replication_key}

@@ -12,7 +12,7 @@ import requests
 
 from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.server import Sandbox
-from tests.support.wire import LINES, Line
+from tests.support.contract import RESOURCES, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +44,8 @@ class Api:
     def origin(self) -> str:
         return self.sandbox.url.removesuffix("/2016-07")
 
-    def sent(self, method: str, target: str) -> tuple[int, Any]:
-        """Send a request as it is written, and return the status and the body or its errors."""
+    def sent(self, method: str, target: str) -> tuple[int, str, Any]:
+        """Send a request as it is written; return the status, the type, and the body or errors."""
         address = urlsplit(self.origin)
         assert address.port
         request = f"{method} {target} HTTP/1.0\r\nHost: {address.netloc}\r\n"
@@ -55,13 +55,11 @@ class Api:
             )
             with connection.makefile("rb") as file:
                 head, _, text = file.read().partition(b"\r\n\r\n")
-        assert b"content-type: application/json" in head
-        body = json.loads(text)
-        status = int(head.split()[1])
-        if status == 200:
-            return status, body
-        assert body.keys() == {"errors"}
-        return status, body["errors"]
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+        assert headers["server"] == "ComposeAPI/2016-07"
+        body, status = json.loads(text), int(head.split()[1])
+        assert status == 200 or body.keys() == {"errors"}
+        return status, headers["content-type"], body if status == 200 else body["errors"]
 
     def paths(self, template: str) -> list[str]:
         """A path for each account or deployment that it stands for."""
@@ -76,23 +74,25 @@ class Api:
         return [f"{template}?limit=100" if template == "audit_events" else template]
 
     def objects(self, template: str) -> list[Object]:
-        """All objects of a line."""
-        line = next(each for each in LINES if each.path == template)
-        found = [each for path in self.paths(template) for each in _unwrapped(self.get(path), line)]
+        """All objects of a path's bodies."""
+        resource = next(each for each in RESOURCES if each.path == template)
+        found = [
+            each for path in self.paths(template) for each in _unwrapped(self.get(path), resource)
+        ]
         return list(_with_parts(found)) if template.endswith("/recipes") else found
 
 
-def _unwrapped(body: Object, line: Line) -> list[Object]:
+def _unwrapped(body: Object, resource: Resource) -> list[Object]:
     """Take the objects out of a body, which holds nothing else."""
-    if not line.envelopes:
+    if not resource.envelope:
         return [body]
-    if line.path.endswith("/addons"):  # whose envelope is unknown
+    if resource.path.endswith("/addons"):  # whose envelope is unknown
         body = body.get("_embedded", body)
     else:
         assert body.keys() - {"summary"} == {"_embedded"}
         body = body["_embedded"]
     ((name, objects),) = body.items()
-    assert name in line.envelopes
+    assert name in resource.envelope.split()
     return list(objects)
 
 
