@@ -17,9 +17,9 @@ from urllib.parse import parse_qsl
 
 import uvicorn
 
-from tap_compose.sandbox.account import Account, Size
-from tap_compose.sandbox.deployments import RESOURCES
+from tap_compose.sandbox.deployment_bodies import RESOURCES
 from tap_compose.sandbox.events import event_times
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.quirks import Quirks
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.runs import table
-from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.tap import TapCompose
 
 SECONDS = 5

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import ROOT
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 
 VARYING = re.compile(r'(?<="time_extracted":)"[^"]*"|(?<="version":)\d{10,}')

@@ -13,7 +13,7 @@ import psycopg.sql
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.quirks import Quirks
 from tap_compose.sandbox.server import Sandbox
 from tests.support.sandbox_api import Api, running

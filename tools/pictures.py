@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from tap_compose.progress import Progress, ProgressSnapshot, drawing
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.tap import TapCompose
 from tools.browser import browser

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import threading
 from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tap_compose.sandbox.data import API
-from tap_compose.sandbox.deployments import RESOURCES
+from tap_compose.sandbox.deployment_bodies import RESOURCES
 from tap_compose.times import canonical_time, time_value
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from tap_compose.sandbox.account import Account
+    from tap_compose.sandbox.made_up_account import Account
 
 PREFIX = "/2016-07"
 
@@ -53,41 +52,31 @@ _POLLS = 3
 
 
 class RequestLog:
-    """The requests that came in, by path below the API's base URL."""
+    """The requests that came in.
+
+    Attributes:
+        paths: Their paths below the API's base URL, in their order.
+        headers: Their headers.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._paths: list[str] = []
-        self._headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
 
     def add(self, path: str, headers: dict[str, str]) -> None:
         """Add a request."""
-        with self._lock:
-            self._paths.append(path)
-            self._headers.append(headers)
+        self.paths.append(path)
+        self.headers.append(headers)
 
     def clear(self) -> None:
         """Remove all of them."""
-        with self._lock:
-            self._paths.clear()
-            self._headers.clear()
-
-    @property
-    def paths(self) -> list[str]:
-        """All paths in the order of the requests."""
-        with self._lock:
-            return list(self._paths)
-
-    @property
-    def headers(self) -> list[dict[str, str]]:
-        """The headers of all requests."""
-        with self._lock:
-            return list(self._headers)
+        self.paths.clear()
+        self.headers.clear()
 
     @property
     def counts(self) -> Counter[str]:
         """How often each path was requested."""
-        return Counter(self.paths)
+        return Counter(list(self.paths))
 
 
 def make_app(

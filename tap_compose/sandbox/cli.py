@@ -15,9 +15,9 @@ import click
 from typing_extensions import override
 
 try:
-    from tap_compose.sandbox.account import Size
     from tap_compose.sandbox.demo import run_demo
     from tap_compose.sandbox.faults import KINDS, Fault
+    from tap_compose.sandbox.made_up_account import Size
     from tap_compose.sandbox.quirks import Quirks
     from tap_compose.sandbox.server import Sandbox
 except ModuleNotFoundError as error:

@@ -27,107 +27,67 @@ class Database(NamedTuple):
         type: Its type.
         name: Its name for people.
         purpose: What the account's deployments of this type hold.
-        versions: The status of each version, the newest stable one last of the stable ones.
+        versions: The status of each version, the oldest first.
         preferred: The versions that are offered first.
-        price: US dollars per unit and month; None if it is free.
+        price: US dollars per unit and month; 0 if it is free.
         unit_type: What is counted in units.
         starting_units: The fewest units.
-        can_download: Whether its backups can be downloaded.
-        can_restore: Whether its backups can be restored.
+        uses_of_backups: Whether its backups can be downloaded, and whether they can be restored.
     """
 
     type: str
     name: str
     purpose: str
     versions: dict[str, str]
-    preferred: tuple[str, ...]
-    price: float | None
-    unit_type: str = "data"
-    starting_units: int = 1
-    can_download: bool = False
-    can_restore: bool = False
+    preferred: list[str]
+    price: float
+    unit_type: str
+    starting_units: int
+    uses_of_backups: str
 
     @property
     def stable(self) -> list[str]:
-        """The versions that are no longer beta and not yet deprecated; all if there are none."""
+        """The versions that are neither beta nor deprecated; all if there are none."""
         found = [version for version, status in self.versions.items() if status == "stable"]
         return found or list(self.versions)
 
 
-DEPRECATED, STABLE, BETA = "deprecated", "stable", "beta"
+_STATUSES = {"-": "deprecated", "~": "beta"}
 
-# Which backups can be downloaded or restored is from the vendor's page on backups.
-DATABASES = (
-    Database(
-        *("postgresql", "PostgreSQL", "orders"),
-        {"9.4.10": DEPRECATED, "9.4.15": STABLE, "9.5.10": STABLE, "9.6.6": STABLE, "10.1": BETA},
-        ("9.4.15", "9.5.10", "9.6.6"),
-        *(17.5, "data", 1),
-        can_download=True,
-        can_restore=True,
-    ),
-    Database(
-        *("elastic_search", "Elasticsearch", "search"),
-        {"1.7.5": DEPRECATED, "2.4.0": DEPRECATED, "5.6.3": STABLE},
-        ("5.6.3",),
-        *(22.5, "data", 2),
-        can_restore=True,
-    ),
-    Database(
-        *("redis", "Redis", "sessions"),
-        {"3.2.11": STABLE, "4.0.8": STABLE},
-        ("4.0.8",),
-        *(11.25, "memory", 1),
-        can_download=True,
-        can_restore=True,
-    ),
-    Database(
-        *("mongodb", "MongoDB", "catalogue"),
-        {"3.2.18": DEPRECATED, "3.4.10": STABLE, "3.6.2": BETA},
-        ("3.4.10",),
-        *(15.6, "data", 1),
-        can_download=True,
-        can_restore=True,
-    ),
-    Database(
-        *("rabbitmq", "RabbitMQ", "queue"),
-        {"3.6.14": STABLE},
-        ("3.6.14",),
-        *(16.0, "memory", 1),
-        can_download=True,
-        can_restore=True,
-    ),
-    Database(
-        *("mysql", "MySQL", "shop"),
-        {"5.7.20": STABLE},
-        ("5.7.20",),
-        *(14.25, "data", 1),
-        can_download=True,
-    ),
-    Database(
-        *("etcd", "etcd", "config"),
-        {"2.3.8": STABLE, "3.2.10": STABLE},
-        ("2.3.8", "3.2.10"),
-        *(9.75, "data", 1),
-        can_download=True,
-    ),
-    Database(
-        *("rethink", "RethinkDB", "feed"),
-        {"2.3.6": STABLE},
-        ("2.3.6",),
-        *(15.0, "data", 1),
-        can_download=True,
-    ),
-    Database(
-        *("scylla", "ScyllaDB", "metrics"),
-        {"2.0.2": STABLE},
-        ("2.0.2",),
-        *(6.4, "data", 10),
-        can_restore=True,
-    ),
-    Database(*("janusgraph", "JanusGraph", "recommendations"), {"0.1.1": BETA}, ("0.1.1",), 25.0),
-    Database(*("disque", "Disque", "jobs"), {"1.0-rc1": BETA}, ("1.0-rc1",), None, "memory"),
-)
+
+def _database(line: str) -> Database:
+    kind, name, purpose, versions, price, unit_type, starting, uses = line.split("|")
+    words = versions.split()
+    return Database(
+        type=kind,
+        name=name,
+        purpose=purpose,
+        versions={each.strip("-~*"): _STATUSES.get(each[-1], "stable") for each in words},
+        preferred=[each.strip("*~") for each in words if "*" in each],
+        price=float(price),
+        unit_type=unit_type,
+        starting_units=int(starting),
+        uses_of_backups=uses,
+    )
+
+
+# A version is deprecated (-), beta (~), preferred (*). Which backups can be downloaded or restored
+# is from the vendor's page on backups.
+DATABASES = [
+    _database(line)
+    for line in """\
+postgresql|PostgreSQL|orders|9.4.10- 9.4.15* 9.5.10* 9.6.6* 10.1~|17.5|data|1|download restore
+elastic_search|Elasticsearch|search|1.7.5- 2.4.0- 5.6.3*|22.5|data|2|restore
+redis|Redis|sessions|3.2.11 4.0.8*|11.25|memory|1|download restore
+mongodb|MongoDB|catalogue|3.2.18- 3.4.10* 3.6.2~|15.6|data|1|download restore
+rabbitmq|RabbitMQ|queue|3.6.14*|16|memory|1|download restore
+mysql|MySQL|shop|5.7.20*|14.25|data|1|download
+etcd|etcd|config|2.3.8* 3.2.10*|9.75|data|1|download
+rethink|RethinkDB|feed|2.3.6*|15|data|1|download
+scylla|ScyllaDB|metrics|2.0.2*|6.4|data|10|restore
+janusgraph|JanusGraph|recommendations|0.1.1*~|25|data|1|
+disque|Disque|jobs|1.0-rc1*~|0|memory|1|""".splitlines()
+]
 PEOPLE = (
     ("Ada Byron", "ada"),
     ("Edgar Codd", "edgar"),

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 from typing_extensions import Self
 
-from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.app import PREFIX, make_app
 from tap_compose.sandbox.faults import Fault, Faults
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.rate import RateLimit
 
 if TYPE_CHECKING:

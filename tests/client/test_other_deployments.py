@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support.raw_server import kept, raw_server
 from tests.support.tap_runs import catalog_of, config_for, sync

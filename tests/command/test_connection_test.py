@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_compose import streams
-from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.faults import Fault
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support.tap_runs import Output, command, config_for, discover, sync
 

@@ -20,7 +20,7 @@ from tap_compose.messages import MessageWriter
 from tap_compose.progress import Progress, drawing
 from tap_compose.report import Missing, Outcome
 from tap_compose.run import Run
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.tap import TapCompose
 from tests.support.tap_runs import (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.faults import Fault
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support.tap_runs import command, config_for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.settings import Shard
 from tests.support.contract import FIELDS

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_compose.messages import MessageWriter, StopRun
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams.audit_pages import PAGE
 from tap_compose.streams.audit_windows import WindowTuning

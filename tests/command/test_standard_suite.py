@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from singer_sdk.testing import SuiteConfig, get_tap_test_class
 
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.tap import TapCompose
 from tests.support.tap_runs import config_for

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tap_compose.report import Missing, Outcome, Report, counted
-from tap_compose.sandbox.account import Size
 from tap_compose.sandbox.faults import Fault
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.quirks import Quirks
 from tap_compose.sandbox.server import Sandbox
 from tests.support.tap_runs import (

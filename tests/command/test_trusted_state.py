@@ -7,7 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support.contract import FIELDS, KEYS, REPLICATION_KEYS
 from tests.support.tap_runs import catalog_of, config_for, discover, sync

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_compose.rows import Report
-from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams.audit import AuditEvents
 from tests.support.tap_runs import catalog_of, command, config_for, sync

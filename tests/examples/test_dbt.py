@@ -22,8 +22,8 @@ import pytest
 from psycopg.rows import dict_row
 from typing_extensions import override
 
-from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.quirks import Quirks
 from tests.support import ROOT
 from tests.support.expected import expected_rows

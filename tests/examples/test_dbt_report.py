@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from tap_compose.sandbox.account import Account
 from tap_compose.sandbox.data import NOW
+from tap_compose.sandbox.made_up_account import Account
 from tests.examples.test_dbt import LOADS, MARTS, PROJECT, Project, on_duckdb, personal_values
 from tests.support.expected_answers import Load
 from tests.support.target_runs import ENVIRONMENTS

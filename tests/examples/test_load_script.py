@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support import ROOT
 from tests.support.tap_runs import catalog_of, config_for

@@ -12,7 +12,7 @@ from tests.support.tap_runs import Output, config_for, discover, sync
 from tools.documents import MARKS
 
 if TYPE_CHECKING:
-    from tap_compose.sandbox.account import Account
+    from tap_compose.sandbox.made_up_account import Account
     from tap_compose.sandbox.server import Sandbox
 
 PAGE = (ROOT / "docs" / "privacy.md").read_text()

@@ -16,7 +16,7 @@ import duckdb
 import psycopg
 import pytest
 
-from tap_compose.sandbox.account import Account
+from tap_compose.sandbox.made_up_account import Account
 from tap_compose.sandbox.server import Sandbox
 from tests.support import ROOT
 from tests.support.expected import expected_rows

@@ -15,13 +15,13 @@ import pytest
 import requests
 from jsonschema import Draft202012Validator
 
-from tap_compose.sandbox.account import Account, Size
-from tap_compose.sandbox.deployments import RESOURCES as BODIES
+from tap_compose.sandbox.deployment_bodies import RESOURCES as BODIES
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.quirks import Quirks
 from tap_compose.sandbox.server import Sandbox
+from tests.support import ROOT
 from tests.support.contract import OF, RESOURCES, Resource, schema_of
 from tests.support.sandbox_api import Api, running
-from tests.support import ROOT
 
 PAGE = (ROOT / "docs" / "compose-api.md").read_text()
 

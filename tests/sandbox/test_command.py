@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tap_compose.sandbox.account import Account
 from tap_compose.sandbox.faults import KINDS
+from tap_compose.sandbox.made_up_account import Account
 from tap_compose.streams import STREAMS
 from tests.support import ROOT
 

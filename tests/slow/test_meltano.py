@@ -24,8 +24,8 @@ import pytest
 import yaml
 from psycopg.sql import SQL, Identifier
 
-from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams import STREAMS
 from tests.support import ROOT, pages

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support.tap_runs import config_for, peak_mib, piped, sync
 

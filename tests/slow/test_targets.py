@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tap_compose.sandbox.account import Account
     from tap_compose.sandbox.data import Body
+    from tap_compose.sandbox.made_up_account import Account
 
     Rows = dict[str, list[Row]]
     Hold = dict[str, Callable[[Any], Any]]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.faults import Fault
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support.contract import FIELDS, REPLICATION_KEYS
 from tests.support.tap_runs import Output, config_for, sync

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.made_up_account import Account, Size
 from tests.streams.test_rows import JSON
 from tests.support.contract import FIELDS
 from tests.support.expected import expected_rows

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import formatted
 from tap_compose.sandbox.events import EventLog
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams import audit_pages
 from tap_compose.times import time_text

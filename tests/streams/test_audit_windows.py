@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from tap_compose.sandbox.account import Account, Size
 from tap_compose.sandbox.data import NOW
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams.audit import AuditEvents
 from tap_compose.streams.audit_windows import WindowTuning

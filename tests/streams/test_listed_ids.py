@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 
-from tap_compose.sandbox.account import Account, Size
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support.tap_runs import Output, command, config_for, sync
 
@@ -50,7 +50,7 @@ def _as_empty(entry: Entry) -> None:
 def _account(change: Callable[[Entry], None] | None = None) -> Account:
     """An account with ids of digits, and its first account and deployment changed."""
     ids = ["42", *(str(1001 + place) for place in range(SIZE.deployments))]
-    with patch("tap_compose.sandbox.account.made_id", side_effect=ids):
+    with patch("tap_compose.sandbox.made_up_account.made_id", side_effect=ids):
         account = Account(SIZE)
     for name, path in LISTS.items():
         if change is not None:

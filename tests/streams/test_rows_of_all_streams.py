@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tap_compose.sandbox.account import Account
+from tap_compose.sandbox.made_up_account import Account
 from tests.support.contract import FIELDS, KEYS, REPLICATION_KEYS
 from tests.support.expected import expected_rows
 from tests.support.tap_runs import Output, config_for, discover, sync

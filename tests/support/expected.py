@@ -8,13 +8,13 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tap_compose.sandbox.deployments import RESOURCES
+from tap_compose.sandbox.deployment_bodies import RESOURCES
 from tests.support.contract import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_compose.sandbox.account import Account
+    from tap_compose.sandbox.made_up_account import Account
 
 Row = dict[str, Any]
 

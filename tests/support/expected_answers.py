@@ -14,7 +14,7 @@ from tests.support.expected import Row, expected_rows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tap_compose.sandbox.account import Account
+    from tap_compose.sandbox.made_up_account import Account
 
 Rows = dict[str, list[Row]]
 

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support.contract import RESOURCES, Resource
 

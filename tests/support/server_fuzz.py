@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tap_compose.api.transport import LARGEST_BODY
-from tap_compose.sandbox.account import Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support.raw_server import bomb, kept, raw_server
 from tests.support.tap_runs import Output, catalog_of, config_for, peak_mib, sync

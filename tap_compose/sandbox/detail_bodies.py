@@ -6,7 +6,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from tap_compose.sandbox.data import API, Body, link
-from tap_compose.sandbox.recipes import provision_recipe_id
+from tap_compose.sandbox.recipe_bodies import provision_recipe_id
 
 if TYPE_CHECKING:
     from random import Random

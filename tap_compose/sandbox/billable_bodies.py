@@ -26,7 +26,7 @@ def billables(deployments: Iterable[Deployment]) -> list[Body]:
 def _items(deployment: Deployment) -> Iterator[Body]:
     """One item for each size that a deployment has had, and those of its portals."""
     database = deployment.database
-    if database.price is None:
+    if not database.price:
         return
     random = Random(f"billables of {deployment.id}")
     end = deployment.gone[2] if deployment.gone else None

@@ -14,14 +14,14 @@ from datetime import timedelta
 from functools import cached_property
 from random import Random
 
-from tap_compose.sandbox.billing import billables
+from tap_compose.sandbox.billable_bodies import billables
 from tap_compose.sandbox.data import API, PEOPLE, Body, formatted, link, listed, made_id, user_id
-from tap_compose.sandbox.deployments import RESOURCES
+from tap_compose.sandbox.deployment_bodies import RESOURCES
 from tap_compose.sandbox.events import EventLog
 from tap_compose.sandbox.history import NEW_CODE, NO_CODE, RESTORED, Deployment
-from tap_compose.sandbox.platform import clusters, databases, datacenters
+from tap_compose.sandbox.platform_bodies import clusters, databases, datacenters
 from tap_compose.sandbox.quirks import Quirks
-from tap_compose.sandbox.recipes import all_of
+from tap_compose.sandbox.recipe_bodies import all_of
 
 _SHOP = {"orders", "catalogue", "queue", "shop", "recommendations"}
 """What the deployments of the billing code CC-1001 hold."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tap_compose.sandbox import history
 from tap_compose.sandbox.data import (
     DATACENTERS,
     FORMER,
@@ -15,26 +16,14 @@ from tap_compose.sandbox.data import (
     listed,
     made_id,
 )
-from tap_compose.sandbox.details import details
-from tap_compose.sandbox.history import (
-    FAILED_BACKUP,
-    FORMER_USER,
-    FULL,
-    ONE_ADMIN,
-    OPEN,
-    OVERDUE_BACKUP,
-    OVERDUE_DAYS,
-    OVERSIZED,
-    RUNNING,
-    UNRESTRICTED,
-    WIDE,
-    Deployment,
-)
-from tap_compose.sandbox.recipes import recipes
+from tap_compose.sandbox.detail_bodies import details
+from tap_compose.sandbox.recipe_bodies import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
+
+    from tap_compose.sandbox.history import Deployment
 
 
 def _addons(deployment: Deployment, random: Random) -> Body:
@@ -47,37 +36,27 @@ def _addons(deployment: Deployment, random: Random) -> Body:
 
 
 def _alerts(deployment: Deployment, random: Random) -> Body:
-    alerts: list[Body] = []
-    summary = "healthy"
-    if deployment.is_ill:
-        summary = "critical"
-        alerts = [
-            {
-                "capsule_id": deployment.capsule(0),
-                "deployment_id": deployment.id,
-                "message": "Disk is 97% full",
-                "name": "disk",
-                "status": "critical",
-            },
-            {
-                "capsule_id": None,
-                "deployment_id": deployment.id,
-                "message": "A recipe is waiting",
-                "name": "recipe",
-                "status": "waiting",
-            },
-        ]
-        if deployment.quirks.here(1, every=2):
-            del alerts[1]["name"]
-    return {"summary": summary, "_embedded": {"alerts": alerts}}
+    if not deployment.is_ill:
+        return {"summary": "healthy", **listed("alerts", [])}
+    raised = (
+        (deployment.capsule(0), "Disk is 97% full", "disk", "critical"),
+        (None, "A recipe is waiting", "recipe", "waiting"),
+    )
+    names = ("capsule_id", "message", "name", "status")
+    alerts: list[Body] = [
+        {"deployment_id": deployment.id, **dict(zip(names, each, strict=True))} for each in raised
+    ]
+    if deployment.quirks.here(1, every=2):
+        del alerts[1]["name"]
+    return {"summary": "critical", **listed("alerts", alerts)}
 
 
 def _backups(deployment: Deployment, random: Random) -> Body:
     """The backups that the API keeps: 7 daily, 4 weekly, 3 monthly, 1 on demand."""
     index = deployment.index
     today = NOW.replace(hour=0, minute=0)
-    if index == OVERDUE_BACKUP:
-        today -= timedelta(days=OVERDUE_DAYS)
+    if index == history.OVERDUE_BACKUP:
+        today -= timedelta(days=history.OVERDUE_DAYS)
     sunday = today - timedelta(days=(today.weekday() + 1) % 7)
     firsts = [today.replace(day=1)]
     while len(firsts) < 3:
@@ -94,13 +73,14 @@ def _backups(deployment: Deployment, random: Random) -> Body:
     if deployment.on_demand_backup:
         found.append(("on_demand", deployment.on_demand_backup))
     backups: list[Body] = []
+    uses = deployment.database.uses_of_backups
     for number, (kind, moment) in enumerate(found):
         if moment <= deployment.created_at:
             continue
         status = "complete"
-        if index == RUNNING and kind == "on_demand" and not deployment.has_finished:
+        if index == history.RUNNING and kind == "on_demand" and not deployment.has_finished:
             status = "running"
-        elif index == FAILED_BACKUP and number == 0:
+        elif index == history.FAILED_BACKUP and number == 0:
             status = "failed"
         is_complete = status == "complete"
         backup_id = made_id(random)
@@ -111,8 +91,8 @@ def _backups(deployment: Deployment, random: Random) -> Body:
                 "name": f"{deployment.name}_{moment:%Y-%m-%d_%H-%M-%S}",
                 "type": kind,
                 "status": status,
-                "is_downloadable": is_complete and deployment.database.can_download,
-                "is_restorable": is_complete and deployment.database.can_restore,
+                "is_downloadable": is_complete and "download" in uses,
+                "is_restorable": is_complete and "restore" in uses,
                 "created_at": None if status == "running" else formatted(moment, number),
                 "_links": {"self": link(f"deployments/{deployment.id}/backups/{backup_id}")},
             }
@@ -165,10 +145,7 @@ def _portals(deployment: Deployment, random: Random) -> Body:
 
 
 def _portal_users(deployment: Deployment, random: Random) -> Body:
-    users: list[Body] = [
-        {"name": "deploy", "type": "ssh"},
-        {"name": "deploy", "type": "haproxy"},
-    ]
+    users: list[Body] = [{"name": "deploy", "type": kind} for kind in ("ssh", "haproxy")]
     if not deployment.has_quirk(every=2):
         for user in users:
             user["id"] = made_id(random)
@@ -178,10 +155,10 @@ def _portal_users(deployment: Deployment, random: Random) -> Body:
 def _roles(deployment: Deployment, random: Random) -> Body:
     people, index = deployment.people, deployment.index
     admins = [people[place] for place in dict.fromkeys((0, deployment.creator or 1))]
-    if index == ONE_ADMIN:
+    if index == history.ONE_ADMIN:
         del admins[0]
     developers = [people[4 + index % (len(people) - 4)]] if deployment.group == 0 else people[4:6]
-    if index == FORMER_USER:
+    if index == history.FORMER_USER:
         developers = [*developers, FORMER]
     return listed(
         "roles",
@@ -208,8 +185,8 @@ def _scalings(deployment: Deployment, random: Random) -> Body:
     starting = database.starting_units
     allocated = deployment.units_at(NOW)
     used = max(1, allocated * random.randrange(60, 90) // 100)
-    if index in {FULL, OVERSIZED}:
-        used = allocated if index == FULL else 1
+    if index in {history.FULL, history.OVERSIZED}:
+        used = allocated if index == history.FULL else 1
     memory, storage = (256, 256) if database.unit_type == "memory" else (102, 1024)
     body: Body = {
         "allocated_units": allocated,
@@ -254,11 +231,11 @@ def _whitelist(deployment: Deployment, random: Random) -> Body:
         (None, f"198.51.100.{index % 250 + 1}"),
     ]
     del entries[1 + index % 3 :]
-    if index == OPEN:
+    if index == history.OPEN:
         entries.append(("until the migration is over", "0.0.0.0/0"))
-    elif index == WIDE:
+    elif index == history.WIDE:
         entries.append(("all sites", "203.0.0.0/16"))
-    elif index == UNRESTRICTED:
+    elif index == history.UNRESTRICTED:
         entries.clear()
     return listed(
         "whitelist",
