@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("resource", reason="Windows does not tell how much memory was taken")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux has the memory taken in /proc"
+)
 
 
 def _fuzz(*arguments: str) -> dict[str, Any]:
