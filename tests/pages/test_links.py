@@ -101,7 +101,8 @@ def test_sections_that_code_cites_exist() -> None:
 def test_files_and_names_in_the_page_on_architecture_exist() -> None:
     quoted = set(re.findall(r"`(\w[\w/.]*)`", (ROOT / "docs" / "architecture.md").read_text()))
     files = {each for each in quoted if "/" in each or each.endswith(".py")}
-    paths = [*SOURCES, *PAGES, ROOT / "tests/pages/test_links.py", ROOT / "benchmarks/RESULTS.md"]
+    others = ("tests/pages/test_links.py", "benchmarks/RESULTS.md", "tools/queries.sql")
+    paths = [*SOURCES, *PAGES, *(ROOT / each for each in others)]
     known = "\n".join(
         f"/{path.relative_to(ROOT)}\n/{path.parent.relative_to(ROOT)}/" for path in paths
     )

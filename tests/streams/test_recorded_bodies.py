@@ -261,7 +261,9 @@ def _run(changed: dict[str, Any] | None = None, **settings: Any) -> Output:
 
     def respond(request: PreparedRequest) -> tuple[int, dict[str, str], bytes]:
         parts = urlsplit(str(request.url))
-        body = bodies[parts.path.removeprefix("/2016-07")]
+        body = bodies.get(parts.path.removeprefix("/2016-07"))
+        if body is None:  # a path of which nothing was recorded
+            return 403, {}, b'{"errors": "forbidden"}'
         if "cursor=" in parts.query:
             body = _listed("audit_events")
         return 200, {}, json.dumps(body).encode()
