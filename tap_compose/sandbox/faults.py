@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from fnmatch import fnmatchcase
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +41,9 @@ KINDS: Mapping[str, str] = {
     "big": f"{BIG // 1_000_000} MB of blanks after the body",
 }
 """What each kind of fault does."""
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -138,39 +141,27 @@ class Faults:
         kind = fault.kind
         if kind in {"reset", "close"}:
             await _raw(b"", receive, send, reset=kind == "reset")
-            return
-        if kind in {"html", "empty"}:
-            page = b"<html><body>Down for maintenance</body></html>" if kind == "html" else b""
-            await _answer(send, 200, page, b"text/html")
-            return
-        if kind == "dead-token":
+        elif kind in _PAGES:
+            await _answer(send, 200, _PAGES[kind], content_type=b"text/html")
+        elif kind == "dead-token":
             await _answer(send, 401, b'{"errors":"invalid_token"}')
-            return
-        if kind == "redirect":
-            await _answer(send, 302, b"", headers=[(b"location", b"http://127.0.0.2:9/elsewhere")])
-            return
-        if kind[:3].isdecimal():
-            headers = {
-                "429-seconds": [(b"retry-after", b"1")],
-                "429-date": [(b"retry-after", formatdate(time.time() + 1, usegmt=True).encode())],
-            }.get(kind, [])
-            await _answer(send, int(kind[:3]), b'{"errors":"struck by a fault"}', headers=headers)
-            return
-        status, body = await self._answered(scope, receive)
-        if kind == "big":
-            await _answer(send, status, body + b" " * BIG)
-        elif kind in {"cut", "length", "drip"}:
-            head = (
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-            )
-            if kind == "cut":
-                await _raw(head % len(body) + body[: len(body) // 2], receive, send)
-            elif kind == "length":
-                await _raw(head % (len(body) // 2) + body, receive, send)
-            else:
-                await _drip(head % len(body), body, receive, send)
+        elif kind == "redirect":
+            await _answer(send, 302, b"", location=b"http://127.0.0.2:9/elsewhere")
+        elif kind[:3].isdecimal():
+            soon = formatdate(time.time() + 1, usegmt=True).encode()
+            after = {"429-seconds": b"1", "429-date": soon}.get(kind)
+            headers = {} if after is None else {"retry_after": after}
+            await _answer(send, int(kind[:3]), b'{"errors":"struck by a fault"}', **headers)
         else:
-            await _answer(send, status, _SHAPES[kind](body))
+            status, body = await self._answered(scope, receive)
+            if kind == "cut":
+                await _raw(_HEAD % len(body) + body[: len(body) // 2], receive, send)
+            elif kind == "length":
+                await _raw(_HEAD % (len(body) // 2) + body, receive, send)
+            elif kind == "drip":
+                await _drip(_HEAD % len(body), body, receive, send)
+            else:
+                await _answer(send, status, _SHAPES[kind](body))
 
     async def _answered(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
         status = 200
@@ -185,15 +176,14 @@ class Faults:
         return status, b"".join(parts)
 
 
-async def _answer(
-    send: Send,
-    status: int,
-    body: bytes,
-    kind: bytes = b"application/json",
-    headers: list[tuple[bytes, bytes]] | None = None,
-) -> None:
-    sent = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *(headers or [])]
-    await send({"type": "http.response.start", "status": status, "headers": sent})
+async def _answer(send: Send, status: int, body: bytes, **headers: bytes) -> None:
+    sent = {
+        "content_type": b"application/json",
+        "content_length": b"%d" % len(body),
+        **headers,
+    }
+    pairs = [(name.replace("_", "-").encode(), value) for name, value in sent.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -228,44 +218,28 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _as_list(body: bytes) -> bytes:
-    return b"[%s]" % body
-
-
 def _as_null(body: bytes) -> bytes:
     content = json.loads(body)
-    if isinstance(content, dict) and "_embedded" in content:
-        content["_embedded"] = None
-        return json.dumps(content).encode()
-    return b"null"
-
-
-def _as_strings(body: bytes) -> bytes:
-    def change(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: change(each) for name, each in value.items()}
-        if isinstance(value, list):
-            return [change(each) for each in value]
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return str(value) if is_number else value
-
-    return json.dumps(change(json.loads(body))).encode()
+    is_list = isinstance(content, dict) and "_embedded" in content
+    return json.dumps({**content, "_embedded": None} if is_list else None).encode()
 
 
 def _without_id(body: bytes) -> bytes:
     """Leave the id out of the first entry."""
     content = json.loads(body)
     embedded = content.get("_embedded") if isinstance(content, dict) else None
-    entries: Any = next(iter(embedded.values()), []) if isinstance(embedded, dict) else []
-    if entries and isinstance(entries[0], dict):
-        entries[0].pop("id", None)
-        entries[0].pop("_id", None)
+    for entries in list((embedded or {}).values())[:1]:
+        for first in entries[:1]:
+            first.pop("id", None)
+            first.pop("_id", None)
     return json.dumps(content).encode()
 
 
+_PAGES = {"html": b"<html><body>Down for maintenance</body></html>", "empty": b""}
 _SHAPES: dict[str, Callable[[bytes], bytes]] = {
-    "list": _as_list,
+    "big": lambda body: body + b" " * BIG,
+    "list": lambda body: b"[%s]" % body,
     "null": _as_null,
-    "strings": _as_strings,
+    "strings": lambda body: json.dumps(json.loads(body, parse_int=str, parse_float=str)).encode(),
     "no-id": _without_id,
 }
