@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from tap_compose.sandbox.made_up_account import Account
-from tests.support.contract import FIELDS, KEYS, REPLICATION_KEYS
+from tests.support.contract import COVERAGE, COVERAGE_KEY, FIELDS, KEYS, REPLICATION_KEYS
 from tests.support.expected import expected_rows
 from tests.support.tap_runs import Output, config_for, discover, sync
 
@@ -73,8 +73,9 @@ def test_records_fit_their_schema(stream: str, whole: Output) -> None:
 
 
 def test_every_documented_field_is_a_described_column() -> None:
+    columns = {**FIELDS, "coverage": COVERAGE}
     for entry in discover()["streams"]:
-        _check_columns(FIELDS[entry["tap_stream_id"]], entry["schema"]["properties"])
+        _check_columns(columns[entry["tap_stream_id"]], entry["schema"]["properties"])
 
 
 def _check_columns(fields: dict[str, Any], columns: dict[str, Any]) -> None:
@@ -98,7 +99,7 @@ def _check_columns(fields: dict[str, Any], columns: dict[str, Any]) -> None:
 def test_keys_and_replication_do_not_change() -> None:
     for entry in discover()["streams"]:
         stream = entry["tap_stream_id"]
-        assert entry["key_properties"] == KEYS[stream]
+        assert entry["key_properties"] == {**KEYS, "coverage": COVERAGE_KEY}[stream]
         assert entry.get("replication_key") == REPLICATION_KEYS.get(stream)
         method = "INCREMENTAL" if stream in REPLICATION_KEYS else "FULL_TABLE"
         assert entry["replication_method"] == method

@@ -254,3 +254,10 @@ KEYS: dict[str, list[str]] = {
     **{stream: key.split() for stream, key, _ in _OF_THE_SAME_BODIES},
 }
 REPLICATION_KEYS = {each.stream: each.replication_key for each in RESOURCES if each.replication_key}
+
+COVERAGE = _columns_of(
+    fields("stream deployment_id outcome http_status:int reason row_count:int read_at:time")
+)
+"""The columns of the stream that has no path."""
+
+COVERAGE_KEY = ["stream", "deployment_id"]
