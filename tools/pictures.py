@@ -10,7 +10,6 @@ import json
 import os
 import re
 from contextlib import redirect_stdout
-from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from threading import Event, Thread
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tap_compose.progress import Progress, ProgressSnapshot, drawing
+from tap_compose.progress import Snapshot, drawing, snapshot
 from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.tap import TapCompose
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 RECORDED = Path(__file__).parent / "progress_snapshot.json"
-SNAPSHOT = ProgressSnapshot(**json.loads(RECORDED.read_text()))
+SNAPSHOT = Snapshot(**json.loads(RECORDED.read_text()))
 """The progress of a real run, which ``python -m tools.pictures`` recorded."""
 
 _DEPLOYMENTS, _LATENCY = 1000, 0.05
@@ -39,9 +38,9 @@ def record() -> None:
 
     def watch() -> None:
         while not is_over.wait(0.25):
-            snapshot = seen.snapshot()
-            if snapshot.stream == "deployment_recipes" and snapshot.parts_done > _DEPLOYMENTS / 3:
-                RECORDED.write_text(json.dumps(asdict(snapshot), indent=2) + "\n")
+            if tap.run.report.of("deployment_recipes").parts_done > _DEPLOYMENTS / 3:
+                seen = snapshot(tap.run, list(tap.streams.values()), tap.message_writer)
+                RECORDED.write_text(json.dumps(seen._asdict(), indent=2) + "\n")
                 return
 
     is_over = Event()
@@ -51,7 +50,6 @@ def record() -> None:
         redirect_stdout(nowhere),
     ):
         tap = TapCompose(config={"api_url": sandbox.url, "api_token": sandbox.token})
-        seen = Progress(tap.run, list(tap.streams.values()), tap.message_writer, rate_over=10)
         watcher = Thread(target=watch)
         watcher.start()
         tap.sync_and_report()
