@@ -73,5 +73,5 @@ def table(report: Report, streams: Sequence[ComposeStream]) -> list[str]:
         *aligned(rows),
         f"the api_token works: {readable} of {counted(len(streams), 'stream')} can be read"
         if readable
-        else f"no stream can be read{report.advice}",
+        else "no stream can be read",
     ]

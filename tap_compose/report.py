@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from http import HTTPStatus
+from operator import itemgetter
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,46 +63,34 @@ class Missing(NamedTuple):
     @property
     def is_gone(self) -> bool:
         """Whether it does not exist, or no longer."""
-        return self.http_status in _GONE
+        return self.http_status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 
-
-_GONE = {404, 410}
 
 _shared = lru_cache(maxsize=1000)(Missing)
 """Makes one object for each reason, however many deployments have it."""
 
-_SKIPPED: Mapping[type[ApiError], frozenset[Scope]] = {
-    DeniedError: frozenset(Scope),
-    GoneError: frozenset({Scope.OPTIONAL_ACCOUNT, Scope.DEPLOYMENT}),
+_MEANINGS: Mapping[tuple[type[ApiError], Scope], tuple[Outcome, str]] = {
+    **{(DeniedError, each): (Outcome.SKIPPED, "this token may not read it") for each in Scope},
+    (GoneError, Scope.ACCOUNT): (
+        Outcome.FAILED,
+        "every account has this, so api_url looks wrong",
+    ),
+    (GoneError, Scope.OPTIONAL_ACCOUNT): (Outcome.SKIPPED, "this account does not have it"),
+    (GoneError, Scope.DEPLOYMENT): (
+        Outcome.SKIPPED,
+        "it no longer exists or is being deprovisioned",
+    ),
 }
-"""Where an error means that the resource is skipped. Everything else means that it failed."""
-
-_MEANINGS: Mapping[tuple[type[ApiError], Scope], str] = {
-    **{(DeniedError, each): "this token may not read it" for each in Scope},
-    (GoneError, Scope.ACCOUNT): "every account has this, so api_url looks wrong",
-    (GoneError, Scope.OPTIONAL_ACCOUNT): "this account does not have it",
-    (GoneError, Scope.DEPLOYMENT): "it no longer exists or is being deprovisioned",
-}
 
 
-def meaning_of(error_class: type[ApiError], scope: Scope) -> str:
-    """Return what an error means, in plain words; empty if its own message is all there is.
+def meaning_of(error_class: type[ApiError], scope: Scope) -> tuple[Outcome, str]:
+    """Return whether an error skips or fails a resource, and why, if its message does not say it.
 
     Args:
         error_class: The class of the error.
         scope: What the response concerns.
     """
-    return _MEANINGS.get((error_class, scope), "")
-
-
-def outcome_of(error_class: type[ApiError], scope: Scope) -> Outcome:
-    """Return whether an error means that a resource is skipped, or that it failed.
-
-    Args:
-        error_class: The class of the error.
-        scope: What the response concerns.
-    """
-    return Outcome.SKIPPED if scope in _SKIPPED.get(error_class, ()) else Outcome.FAILED
+    return _MEANINGS.get((error_class, scope), (Outcome.FAILED, ""))
 
 
 def missing_of(error: ApiError, scope: Scope) -> Missing:
@@ -111,9 +100,8 @@ def missing_of(error: ApiError, scope: Scope) -> Missing:
         error: Why something could not be read.
         scope: What it concerns.
     """
-    meaning = meaning_of(type(error), scope)
-    reason = f"{meaning} ({error})" if meaning else str(error)
-    return Missing(outcome_of(type(error), scope), reason, error.status)
+    outcome, meaning = meaning_of(type(error), scope)
+    return Missing(outcome, f"{meaning} ({error})" if meaning else str(error), error.status)
 
 
 def missing_list(error: ApiError, scope: Scope, path: str) -> Missing:
@@ -126,8 +114,8 @@ def missing_list(error: ApiError, scope: Scope, path: str) -> Missing:
         scope: What the responses of the stream concern.
         path: The path of the list.
     """
-    is_failed = scope is Scope.DEPLOYMENT
-    outcome = Outcome.FAILED if is_failed else outcome_of(type(error), scope)
+    outcome, _ = meaning_of(type(error), scope)
+    outcome = Outcome.FAILED if scope is Scope.DEPLOYMENT else outcome
     return Missing(outcome, f"the list of {path[1:]} cannot be read: {error}", error.status)
 
 
@@ -179,43 +167,25 @@ class StreamReport:
     missing: dict[str, Missing] = field(default_factory=dict)
 
     @property
-    def seconds(self) -> float:
-        """How long its sync took."""
-        return 0.0 if self.began is None else self.ended - self.began
-
-    @property
     def is_any_read(self) -> bool:
         """Whether at least one deployment, or the account, was read."""
         return len(self.deployment_ids) > len(self.missing)
 
-    def note(
-        self, deployment_id: str, read_at: int, rows: int = 0, missing: Missing | None = None
-    ) -> None:
-        """Note what became of a deployment; of several responses for it the worst counts.
-
-        Args:
-            deployment_id: The deployment; an empty text for the account.
-            read_at: When the response came, by ``now``: before its rows were extracted.
-            rows: How many rows of it were written.
-            missing: What is missing of it, if anything is.
-        """
-        if self.deployment_ids[-1:] == [deployment_id]:
-            self.row_counts[-1] += rows
-        else:
-            self.deployment_ids.append(deployment_id)
-            self.row_counts.append(rows)
-            self.read_at.append(read_at)
-        before = self.missing.get(deployment_id)
-        if missing is not None and before is None:
-            self.missing[deployment_id] = _shared(*missing)
-        elif missing is not None and before is not None and missing.reason not in before.reason:
-            worse = before if before.outcome is Outcome.FAILED else missing
-            reason = f"{before.reason}; {missing.reason}"
-            self.missing[deployment_id] = worse._replace(reason=reason)
-
     def count_of(self, outcome: Outcome) -> int:
         """Return how many deployments are skipped, or failed."""
         return sum(each.outcome is outcome for each in list(self.missing.values()))
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """What the summary has of it."""
+        return {
+            "rows": self.rows,
+            "requests": self.requests,
+            "retries": self.retries,
+            "skipped": self.count_of(Outcome.SKIPPED),
+            "failed": self.count_of(Outcome.FAILED),
+            "seconds": round(self.ended - self.began, 2) if self.began else 0.0,
+        }
 
 
 @dataclass
@@ -246,6 +216,9 @@ class Report:
     ) -> None:
         """Note what became of a deployment; only the summary logs it, but for the level DEBUG.
 
+        Of several responses for a deployment, or for the account, the first is when it was read,
+        and the worst counts.
+
         Args:
             stream: The stream's name.
             deployment_id: The deployment; an empty text for the account.
@@ -253,78 +226,71 @@ class Report:
             rows: How many rows of it were written.
             missing: What is missing of it, if anything is.
         """
-        self.of(stream).note(deployment_id, read_at, rows, missing)
-        if missing is not None:
-            only = StreamReport(missing={deployment_id: missing})
-            for _, line in missing_lines({stream: only}):
-                logger.debug("%s", line)
+        report = self.of(stream)
+        if report.deployment_ids[-1:] == [deployment_id]:
+            report.row_counts[-1] += rows
+        else:
+            report.deployment_ids.append(deployment_id)
+            report.row_counts.append(rows)
+            report.read_at.append(read_at)
+        if missing is None:
+            return
+        for _, line in missing_lines({stream: StreamReport(missing={deployment_id: missing})}):
+            logger.debug("%s", line)
+        before = report.missing.get(deployment_id, missing)
+        if missing.reason not in before.reason:
+            worse = before if before.outcome is Outcome.FAILED else missing
+            missing = worse._replace(reason=f"{before.reason}; {missing.reason}")
+        report.missing[deployment_id] = _shared(*missing)
 
     @property
     def synced(self) -> dict[str, StreamReport]:
         """The streams whose sync began, in this order."""
-        return {name: each for name, each in list(self.streams.items()) if each.began is not None}
+        begun = [
+            (each.began, name, each) for name, each in list(self.streams.items()) if each.began
+        ]
+        return {name: each for _, name, each in sorted(begun, key=itemgetter(0))}
 
     @property
     def missing_text(self) -> str:
         """How much is missing by outcome; empty if nothing is."""
-        counts = {
-            each.value: sum(stream.count_of(each) for stream in list(self.streams.values()))
-            for each in (Outcome.SKIPPED, Outcome.FAILED)
-        }
-        return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        streams = list(self.streams.values())
+        counts = ((each, sum(report.count_of(each) for report in streams)) for each in Outcome)
+        return ", ".join(f"{count:,} {outcome.value}" for outcome, count in counts if count)
 
     def exit_status(self, *, fail_on_skip: bool) -> int:
-        """Return the exit status of the run.
+        """Return 0 if everything that should be readable was written, otherwise 1.
 
         Args:
             fail_on_skip: Whether a skip counts as a failure.
-
-        Returns:
-            0 if everything that should be readable was written, otherwise 1.
         """
-        return int(
-            any(
-                each.count_of(Outcome.FAILED) or (fail_on_skip and each.missing)
-                for each in self.streams.values()
-            )
-        )
+        outcomes = {
+            each.outcome for report in self.streams.values() for each in report.missing.values()
+        }
+        return int(Outcome.FAILED in outcomes or (fail_on_skip and bool(outcomes)))
 
     def verdict(self, stopped: str | None, *, fail_on_skip: bool) -> tuple[int, str]:
-        """Return one line on whether the output is complete.
+        """Return one line on whether the output is complete, and its log level.
 
         Args:
             stopped: Why the run ended early, or None if it did not.
             fail_on_skip: Whether a skip counts as a failure.
-
-        Returns:
-            The log level of the line, and the line.
         """
-        rows = sum(each.rows for each in self.streams.values())
-        missing = self.missing_text and f" with {self.missing_text}"
-        level, end = logging.INFO, ""
+        missing, end = self.missing_text and f" with {self.missing_text}", ""
         if stopped is not None:
             level, state = logging.ERROR, f"stopped early: {stopped};"
         elif self.exit_status(fail_on_skip=False):
             level, state = logging.ERROR, f"incomplete{missing}:"
-            end = "" if any(each.is_any_read for each in self.streams.values()) else self.advice
+        elif self.exit_status(fail_on_skip=fail_on_skip):
+            level, state = logging.WARNING, f"done{missing}:"
+            end = "; exit status 1, because fail_on_skip is set"
         else:
-            state = f"done{missing}:"
-            if self.exit_status(fail_on_skip=fail_on_skip):
-                level, end = logging.WARNING, "; exit status 1, because fail_on_skip is set"
+            level, state = logging.INFO, f"done{missing}:"
+        rows = sum(each.rows for each in self.streams.values())
         return level, (
             f"{state} {counted(rows, 'row')} from {counted(len(self.synced), 'stream')}, "
             f"{counted(self.requests, 'request')}, {monotonic() - self.began:.1f} s{end}"
         )
-
-    @property
-    def advice(self) -> str:
-        """What to do if nothing at all can be read, to be appended to a line; or nothing."""
-        is_wrong = any(
-            each.outcome is Outcome.FAILED and each.is_gone
-            for stream in self.streams.values()
-            for each in stream.missing.values()
-        )
-        return "; check the path of api_url, which is usually /2016-07" if is_wrong else ""
 
     def show(self, stopped: str | None = None, *, fail_on_skip: bool) -> None:
         """Print the summary of the run: a table if stderr is a terminal, otherwise log lines.
@@ -333,46 +299,30 @@ class Report:
             stopped: Why the run ended early, or None if it did not.
             fail_on_skip: Whether a skip counts as a failure.
         """
-        level, verdict = self.verdict(stopped, fail_on_skip=fail_on_skip)
+        ends = [*missing_lines(self.streams), self.verdict(stopped, fail_on_skip=fail_on_skip)]
         if sys.stderr.isatty():
-            lines = [*self._table(), *(line for _, line in missing_lines(self.streams)), verdict]
-            print_lines(["", *lines])
+            rows = [["stream", *StreamReport().counts]]
+            for name, stream in self.synced.items():
+                rows.append(
+                    [name, *(f"{each:,}" if each else "-" for each in stream.counts.values())]
+                )
+            lines = aligned(rows, numbers=range(1, len(rows[0])))
+            print_lines(["", *lines, *(line for _, line in ends)])
             return
-        for stream, each in self.synced.items():
-            counts = _counts(each)
-            words = (
-                counted(each.rows, "row"),
-                counted(each.requests, "request"),
-                counted(each.retries, "retry", "retries"),
-                f"{counts['skipped']:,} skipped",
-                f"{counts['failed']:,} failed",
-                f"{counts['seconds']} s",
+        for name, stream in self.synced.items():
+            counts = stream.counts
+            logger.info(
+                "summary of %s: %s, %s, %s, %s skipped, %s failed, %s s",
+                name,
+                counted(stream.rows, "row"),
+                counted(stream.requests, "request"),
+                counted(stream.retries, "retry", "retries"),
+                f"{counts['skipped']:,}",
+                f"{counts['failed']:,}",
+                counts["seconds"],
             )
-            extra = {"summary": {stream: counts}}
-            logger.info("summary of %s: %s", stream, ", ".join(words), extra=extra)
-        for line_level, line in missing_lines(self.streams):
-            logger.log(line_level, "%s", line)
-        logger.log(level, "%s", verdict)
-
-    def _table(self) -> list[str]:
-        """The counters of each stream."""
-        rows: list[list[str]] = []
-        for stream, each in self.synced.items():
-            counts = _counts(each)
-            rows.append([stream, *(f"{value:,}" if value else "-" for value in counts.values())])
-        head = ["stream", *_counts(StreamReport())]
-        return aligned([head, *rows], numbers=range(1, len(head)))
-
-
-def _counts(stream: StreamReport) -> dict[str, float]:
-    return {
-        "rows": stream.rows,
-        "requests": stream.requests,
-        "retries": stream.retries,
-        "skipped": stream.count_of(Outcome.SKIPPED),
-        "failed": stream.count_of(Outcome.FAILED),
-        "seconds": round(stream.seconds, 2),
-    }
+        for level, line in ends:
+            logger.log(level, "%s", line)
 
 
 def missing_lines(streams: Mapping[str, StreamReport]) -> list[tuple[int, str]]:
@@ -384,23 +334,18 @@ def missing_lines(streams: Mapping[str, StreamReport]) -> list[tuple[int, str]]:
     Args:
         streams: What the run did in each stream, by name.
     """
-    found: dict[tuple[Outcome, str, str], list[str]] = {}
-    for name, stream in streams.items():
-        for outcome in (Outcome.SKIPPED, Outcome.FAILED):
+    lines = []
+    for outcome, level in ((Outcome.SKIPPED, logging.WARNING), (Outcome.FAILED, logging.ERROR)):
+        found: dict[str, list[str]] = {}
+        for name, stream in streams.items():
             missing = {each: why for each, why in stream.missing.items() if why.outcome is outcome}
             if missing:
-                where = _deployments([each for each in missing if each])
-                why = listed(list(dict.fromkeys(each.reason for each in missing.values())), "; ")
-                found.setdefault((outcome, where, why), []).append(name)
-    return [
-        (
-            logging.WARNING if outcome is Outcome.SKIPPED else logging.ERROR,
-            f"{outcome.value}: {', '.join(names)}{where}: {why}",
-        )
-        for each in Outcome
-        for (outcome, where, why), names in found.items()
-        if outcome is each
-    ]
+                reasons = list(dict.fromkeys(each.reason for each in missing.values()))
+                what = f"{_deployments([*filter(None, missing)])}: {listed(reasons, '; ')}"
+                found.setdefault(what, []).append(name)
+        for what, names in found.items():
+            lines.append((level, f"{outcome.value}: {', '.join(names)}{what}"))
+    return lines
 
 
 def _deployments(ids: Sequence[str]) -> str:

@@ -16,7 +16,6 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Tap
-from singer_sdk.about import TextFormatter
 from singer_sdk.exceptions import ConfigurationError, MappingError
 from singer_sdk.helpers.capabilities import (
     CapabilitiesEnum,
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     import click
-    from singer_sdk.about import AboutInfo
     from singer_sdk.plugin_base import _ConfigInput
 
     from tap_compose.streams.singer import SingerStream
@@ -64,21 +62,11 @@ if TYPE_CHECKING:
 _LONGEST_STOP = 5.0
 """Seconds from a signal to the exit, whatever the target does."""
 
-_HELP = {
-    "about_format": "Output format of --about.",
-    "config": (
-        "Config file in JSON, or ENV for the variables TAP_COMPOSE_..., which win over files; "
-        "can be repeated."
-    ),
-    "discover": "Print the catalog, with all streams and columns; needs no settings.",
-    "test": (
-        "Send a request or two per stream, print which streams the token can read, and exit "
-        "with 1 if a sync would fail. --test=schema only writes the SCHEMA messages."
-    ),
-    "catalog": "Sync only the streams and columns that this catalog selects.",
-    "state": "Resume from the last STATE of an earlier run.",
-}
-"""The help of each option; the SDK's text on --test is wrong for this tap."""
+_TEST_HELP = (
+    "Send a request or two per stream, print which streams the token can read, and exit with 1 if "
+    "a sync would fail. --test=schema only writes the SCHEMA messages."
+)
+"""The SDK's text describes another test."""
 
 _EXAMPLE = """
 \b
@@ -86,18 +74,6 @@ Example:
   tap-compose --config config.json --test
   tap-compose --config config.json --state state.json | target-jsonl
 """
-
-
-class _AboutText(TextFormatter, format_name="text"):
-    """What --about prints by default; the SDK leaves out the descriptions of the settings."""
-
-    @override
-    def format_about(self, about_info: AboutInfo) -> str:
-        text = super().format_about(about_info)
-        for name, schema in about_info.settings["properties"].items():
-            line = f"  - Name: {name}\n"
-            text = text.replace(line, f"{line}    Description: {schema['description']}\n")
-        return text
 
 
 class TapCompose(Tap):
@@ -112,16 +88,11 @@ class TapCompose(Tap):
 
     # No BATCH: in singer-sdk 0.54.9 a batch file holds deselected columns too.
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
-        TapCapabilities.CATALOG,
-        TapCapabilities.STATE,
-        TapCapabilities.DISCOVER,
         TapCapabilities.TEST,
-        PluginCapabilities.ACTIVATE_VERSION,
-        PluginCapabilities.ABOUT,
-        PluginCapabilities.STREAM_MAPS,
-        PluginCapabilities.FLATTENING,
-        PluginCapabilities.STRUCTURED_LOGGING,
+        *(each for each in Tap.capabilities if each is not PluginCapabilities.BATCH),
     ]
+
+    streams: dict[str, SingerStream]  # type: ignore[assignment]
 
     @cached_property
     def run(self) -> Run:
@@ -130,7 +101,11 @@ class TapCompose(Tap):
 
     @override
     def discover_streams(self) -> list[SingerStream]:
-        return [stream(self, self.run) for stream in STREAMS]
+        streams = [stream(self, self.run) for stream in STREAMS]
+        unknown = set(self.input_catalog or ()) - {each.name for each in streams}
+        for name in sorted(unknown):
+            self.logger.warning("unknown stream %s in the catalog is ignored", name)
+        return streams
 
     @classmethod
     @override
@@ -170,30 +145,18 @@ class TapCompose(Tap):
 
     @override
     def setup_mapper(self) -> None:
-        # The streams correct the catalog that the stream maps begin with, so they come first.
         columns = {name: stream.schema["properties"] for name, stream in self.streams.items()}
         for warning in check_stream_maps(self.config, columns):
             self.logger.warning(warning)
         super(Tap, self).setup_mapper()
-        # The SDK registers deselected streams too, and refuses a map for one: it has no keys.
+        # Our own entries: a catalog's may lack columns, and the SDK refuses a map for a stream that
+        # is not selected.
         selected = {
-            name: entry
-            for name, entry in self.catalog.items()
-            if self.streams[name].is_selected_by_catalog
+            name: stream._singer_catalog_entry  # noqa: SLF001
+            for name, stream in self.streams.items()
+            if stream.is_selected_by_catalog
         }
         self.mapper.register_raw_streams_from_catalog(Catalog(selected))
-
-    @property
-    @override
-    def streams(self) -> dict[str, SingerStream]:  # type: ignore[override]
-        is_first = self._streams is None
-        streams = cast("dict[str, SingerStream]", super().streams)
-        if is_first:
-            catalog: dict[str, Any] = self.input_catalog or {}
-            for name in catalog.keys() - streams.keys():
-                self.logger.warning("unknown stream %s in the catalog is ignored", name)
-                del catalog[name]
-        return streams
 
     def sync_and_report(self) -> int:
         """Sync everything that is selected.
@@ -309,8 +272,9 @@ class TapCompose(Tap):
         command = super().get_singer_command()
         command.help = "Read a Compose account and write it to stdout as Singer messages."
         command.epilog = _EXAMPLE
-        for option in cast("list[click.Option]", command.params):
-            option.help = _HELP.get(str(option.name), option.help)
+        for option in command.params:
+            if option.name == "test":
+                cast("click.Option", option).help = _TEST_HELP
         return command
 
     @classmethod

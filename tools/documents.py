@@ -23,7 +23,7 @@ from tap_compose.api.errors import (
     DeniedError,
     TransientError,
 )
-from tap_compose.report import Scope, meaning_of, outcome_of
+from tap_compose.report import Scope, meaning_of
 from tap_compose.settings import SETTINGS_SCHEMA
 from tap_compose.streams import STREAMS
 from tools import dbt_project, joins, pictures
@@ -215,11 +215,10 @@ def _failures_table() -> str:
     rows = []
     for error, meant in statuses.items():
         retried = "retried, then " * (error is TransientError)
+        meanings = [meaning_of(error, each) for each in Scope]
         cells = [
-            ": ".join(
-                filter(None, (retried + outcome_of(error, each).value, meaning_of(error, each)))
-            )
-            for each in Scope
+            ": ".join(filter(None, (retried + outcome.value, meaning)))
+            for outcome, meaning in meanings
         ]
         rows.append(f"| {', '.join(meant)} | `{error.__name__}` | {' | '.join(cells)} |")
     head = " | ".join(["HTTP status", "class", *(scope.value for scope in Scope)])

@@ -10,12 +10,12 @@ from abc import abstractmethod
 from datetime import datetime, timezone
 from functools import cached_property
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Stream
 from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.singerlib import Metadata, Schema
+from singer_sdk.singerlib import Metadata
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 from typing_extensions import override
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
-    from singer_sdk.metrics import Counter, Meter, Timer
-    from singer_sdk.singerlib import Catalog, CatalogEntry
+    from singer_sdk.singerlib import Catalog
 
     from tap_compose.messages import MessageWriter
     from tap_compose.report import StreamReport
@@ -38,10 +37,6 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 50
 """Rows that are serialized in one step; with more of them that is no faster."""
-MeterT = TypeVar("MeterT", bound="Meter")
-
-_TYPES = {"type", "anyOf", "oneOf", "allOf"}
-"""What a column of a JSON Schema has at least one of; the SDK drops others, such as a $ref."""
 
 _TOP_LEVEL = 2
 """The length of a column's breadcrumb; that of a part of a column is longer."""
@@ -109,29 +104,33 @@ class SingerStream(Stream):
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
-        # An old or edited catalog must not change keys and replication.
+        # A catalog selects. Keys, columns and bookmarks stay, whatever an old or edited one says.
+        self._tap_input_catalog = catalog
         entry = catalog.get_stream(self.name)
-        if entry is not None:
-            _correct(entry, self)
-        keys, replication_key = self.primary_keys, self.replication_key
-        super().apply_catalog(catalog)
-        self.primary_keys, self.replication_key = keys, replication_key
-        possible = {REPLICATION_FULL_TABLE, *([REPLICATION_INCREMENTAL] if replication_key else [])}
-        method = self.forced_replication_method
-        if method and method not in possible:
-            self.logger.warning(
-                "%s replication in the catalog is ignored: %s supports only full replication",
-                method,
-                self.name,
-            )
-            self.forced_replication_method = None
+        if entry is None:
+            return
+        root = entry.metadata.get(())
+        method = entry.replication_method or getattr(root, "forced_replication_method", None)
+        if method == REPLICATION_FULL_TABLE:
+            self.forced_replication_method = method
+        elif method and not (method == REPLICATION_INCREMENTAL and self.replication_key):
+            self.logger.warning("%s cannot replicate by %s, as the catalog says", self.name, method)
+        keys = {*self.primary_keys, *filter(None, [self.replication_key])}
+        listed = entry.schema.properties or self.schema["properties"]
+        for name in self.schema["properties"]:
+            if name not in keys and name not in listed:
+                entry.metadata["properties", name].selected = False
+            elif name in keys and entry.metadata:  # without any, all columns are selected
+                entry.metadata["properties", name].inclusion = Metadata.InclusionType.AUTOMATIC
+        if left_out := ", ".join(sorted(keys - listed.keys())):
+            self.logger.warning("%s: the catalog leaves out the key %s", self.name, left_out)
 
     @cached_property
     def is_plain(self) -> bool:
         """Whether rows are written unchanged, except that deselected columns are left out.
 
-        If not, the SDK writes them: stream maps, flattening, a schema from the catalog, a
-        selection within columns, and its own limit of records.
+        If not, the SDK writes them: stream maps, flattening, a selection within columns, and its
+        own limit of records.
         """
         (first, *others) = self.stream_maps
         return (
@@ -139,7 +138,6 @@ class SingerStream(Stream):
             and not others
             and not first.flattening_enabled
             and self.ABORT_AT_RECORD_COUNT is None
-            and self.effective_schema["properties"] == self.schema["properties"]
             and all(
                 is_in for breadcrumb, is_in in self.mask.items() if len(breadcrumb) > _TOP_LEVEL
             )
@@ -214,14 +212,6 @@ class SingerStream(Stream):
         self._finalize_state(self.stream_state)
         self._write_state_message()
 
-    @override
-    def get_record_counter(self, **options: Any) -> Counter:
-        return _without_context(super().get_record_counter(**options))
-
-    @override
-    def get_sync_timer(self) -> Timer:
-        return _without_context(super().get_sync_timer())
-
     # -- state: each stream with a bookmark moves it itself
 
     @override
@@ -267,45 +257,3 @@ class SingerStream(Stream):
             and settings.deployment_shard is None
             and self.ABORT_AT_RECORD_COUNT is None
         )
-
-
-def _without_context(meter: MeterT) -> MeterT:
-    """Make a meter count for its stream: the SDK would tag it with the last partition."""
-    vars(meter)["with_context"] = lambda _context: None
-    return meter
-
-
-def _correct(entry: CatalogEntry, stream: Stream) -> None:
-    """Let a catalog select streams and columns, and change nothing else.
-
-    Args:
-        entry: The stream in the catalog.
-        stream: The stream of the tap, before the catalog is applied.
-    """
-    if entry.stream not in {None, stream.name}:
-        stream.logger.warning(
-            "the catalog renames %s to %s, which is ignored: use __alias__ in stream_maps",
-            stream.name,
-            entry.stream,
-        )
-    entry.stream = stream.name
-    entry.key_properties = list(stream.primary_keys)
-    keys = [*stream.primary_keys, *([stream.replication_key] if stream.replication_key else [])]
-    for key in keys if entry.metadata else []:  # without any metadata all columns are selected
-        entry.metadata["properties", key].inclusion = Metadata.InclusionType.AUTOMATIC
-    own = Schema.from_dict(stream.schema)
-    columns, own_columns = entry.schema.properties, own.properties or {}
-    if not columns:
-        entry.schema = own
-        return
-    for key in keys:
-        if key not in columns:
-            stream.logger.warning(
-                "the catalog leaves out the key column %s of %s, which is written anyway",
-                key,
-                stream.name,
-            )
-            columns[key] = own_columns[key]
-    for name, column in columns.items():
-        if not column.to_dict().keys() & _TYPES:  # such as a $ref, which the SDK drops
-            columns[name] = own_columns.get(name, column)

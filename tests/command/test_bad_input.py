@@ -521,9 +521,7 @@ def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox:
         f"failed: {per_deployment}: the list of deployments cannot be read: {gone}",
     ]
     assert re.fullmatch(
-        r"incomplete with 1 skipped, \d+ failed: 0 rows from \d+ streams, 9 requests, [\d.]+ s; "
-        r"check the path of api_url, which is usually /2016-07",
+        r"incomplete with 1 skipped, \d+ failed: \d+ rows from \d+ streams, 9 requests, [\d.]+ s",
         last,
     )
-    advice = "no stream can be read; check the path of api_url, which is usually /2016-07\n"
-    assert command("--config", path, "--test").stderr.endswith(f"\n{advice}")
+    assert command("--config", path, "--test").stderr.endswith("\nno stream can be read\n")

@@ -108,10 +108,7 @@ def test_a_full_table_stream_stays_one(
     output = sync(config_for(sandbox), catalog=catalog)
     assert len(output.rows["clusters"]) == 2
     assert output.bookmarks == {"clusters": {}}
-    assert (
-        f"{method} replication in the catalog is ignored: clusters supports only full"
-        in caplog.text
-    )
+    assert f"clusters cannot replicate by {method}, as the catalog says" in caplog.text
 
 
 def test_an_incremental_stream_can_be_read_in_full(sandbox: Sandbox) -> None:

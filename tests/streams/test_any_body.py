@@ -150,21 +150,6 @@ def test_a_stream_map_is_applied(sandbox: Any) -> None:
     assert all("email" not in row and len(row["who"]) == 32 for row in rows)
 
 
-@pytest.mark.parametrize("stream_maps", [{}, {"deployment_roles": {"twice": "name + name"}}])
-def test_metrics_are_those_of_the_stream(
-    stream_maps: dict[str, Any], sandbox: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    sync(config_for(sandbox, stream_maps=stream_maps), streams=["deployment_roles"])
-    metrics = [
-        json.loads(each.partition("METRIC: ")[2]) for each in caplog.messages if "METRIC" in each
-    ]
-    assert {each["metric"] for each in metrics} == {"record_count", "sync_duration"}
-    for each in metrics:
-        assert each["tags"].keys() - {"status"} == {"stream", "pid"}
-        assert each["tags"]["stream"] == "deployment_roles"
-
-
 def test_a_stream_map_can_take_a_stream_away(sandbox: Any) -> None:
     output = sync(config_for(sandbox, stream_maps={"__else__": None}), streams=["audit_events"])
     assert output.rows == {}
