@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import re
 import subprocess
 import time
 from datetime import datetime, timedelta, timezone
@@ -20,13 +21,20 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
-from typing_extensions import LiteralString
+from typing_extensions import LiteralString, override
 
+from tap_compose.sandbox.faults import Fault
 from tests.support.contract import FIELDS, KEYS, REPLICATION_KEYS
 from tests.support.expected import Row, expected_rows
 from tests.support.pages import TOOLS
 from tests.support.tap_runs import sqlalchemy_url
-from tests.support.target_runs import ChangingAccount, Pipe, documented, settings_for_duckdb
+from tests.support.target_runs import (
+    ChangingAccount,
+    Pipe,
+    documented,
+    documented_sql,
+    settings_for_duckdb,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,6 +180,70 @@ def comparable(rows: Rows) -> dict[str, list[str]]:
         stream: sorted(json.dumps(row, sort_keys=True, default=repr) for row in rows[stream])
         for stream in rows
     }
+
+
+# Deleted or not read.
+
+
+def states_of_backups(folder: Path, database: str | None) -> dict[str, set[str]]:
+    """The states that the backups of each deployment have, by the query of docs/targets.md."""
+    query = documented_sql()
+    if database is not None:
+        with psycopg.connect(database) as connection:
+            rows = connection.execute(query).fetchall()
+    else:
+        for column in ("d", "b"):
+            query = query.replace(f"{column}._sdc_extracted_at", f"{column}.loaded_at")
+        query = re.sub(r"(\w+\.read_at)", r"floor(epoch(\1))", query).replace("compose.", "")
+        with duckdb.connect(str(folder / "compose.duckdb"), read_only=True) as connection:
+            rows = connection.sql(query).fetchall()
+    states: dict[str, set[str]] = {}
+    for _, deployment_id, state in rows:
+        states.setdefault(deployment_id, set()).add(state)
+    return states
+
+
+class WithFewerBackups(ChangingAccount):
+    """The account with one deployment less, and with one backup less of another."""
+
+    @override
+    def resource(self, deployment_id: str, name: str) -> Body:
+        body = super().resource(deployment_id, name)
+        if name == "backups" and deployment_id == self.deployment_ids[1]:
+            body["_embedded"]["backups"].pop()
+        return body
+
+
+@pytest.mark.parametrize("target", ["target-postgres", "target-duckdb"])
+def test_deleted_rows_and_rows_that_were_not_read(
+    target: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if target == "target-postgres":
+        database = request.getfixturevalue("database")
+        pipe = postgres_pipe(tmp_path, database, hard_delete=False)
+        pipe.settings = {}
+    else:
+        database = None
+        pipe = duckdb_pipe(tmp_path, settings_for_duckdb()["stream_maps"])
+    first, second, third, gone = LOADS[1].deployment_ids
+    pipe.load(LOADS[1])
+    assert states_of_backups(tmp_path, database) == {
+        each: {"exists"} for each in (first, second, third, gone)
+    }
+    time.sleep(1)  # loaded_at is in whole seconds
+    pipe.faults = [Fault("403", 1, f"/deployments/{first}/backups")]
+    pipe.load(WithFewerBackups(2))
+    expected = {
+        first: {"not read"},
+        second: {"exists", "deleted"},
+        third: {"exists"},
+        gone: {"deleted"},
+    }
+    assert states_of_backups(tmp_path, database) == expected
+    time.sleep(1)
+    pipe.settings["deployment_ids"] = [third]
+    pipe.load(WithFewerBackups(2))
+    assert states_of_backups(tmp_path, database) == expected
 
 
 # JSON lines, in one file, and CSV, in a file for each load: everything is appended.

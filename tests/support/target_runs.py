@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_compose.sandbox.data import Body
+    from tap_compose.sandbox.faults import Fault
 
 ENVIRONMENTS = ROOT / ".venvs"
 
@@ -35,6 +36,14 @@ def documented(target: str, block: int = 0) -> dict[str, Any]:
     blocks = re.findall(r"```json\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
     config: dict[str, Any] = json.loads(blocks[block])
     return config
+
+
+def documented_sql() -> str:
+    """The query of docs/targets.md."""
+    (query,) = re.findall(
+        r"```sql\n(.*?)```", (ROOT / "docs" / "targets.md").read_text(), re.DOTALL
+    )
+    return str(query)
 
 
 def settings_for_duckdb() -> dict[str, Any]:
@@ -127,6 +136,7 @@ class Pipe:
         config: The target's config.
         folder: Where configs, state and logs are kept.
         settings: Of the tap.
+        faults: Of the sandbox.
         state: What the target printed last.
     """
 
@@ -134,6 +144,7 @@ class Pipe:
     config: dict[str, Any]
     folder: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
     state: dict[str, Any] | None = None
 
     def load(self, account: Account) -> None:
@@ -152,7 +163,7 @@ class Pipe:
         return (self.folder / "target.log").read_text()
 
     def _load(self, account: Account) -> tuple[int, int]:
-        with Sandbox(account=account) as sandbox:
+        with Sandbox(account=account, faults=self.faults) as sandbox:
             arguments = ["--config", self._file("tap", config_for(sandbox, **self.settings))]
             if self.state is not None:
                 arguments += ["--state", self._file("state", self.state)]
