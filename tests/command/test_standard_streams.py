@@ -52,18 +52,6 @@ def test_a_run_goes_on_without_stderr(redirection: str, sandbox: Sandbox, tmp_pa
     assert (refused.status, refused.stdout, refused.stderr) == (1, b"", "")
 
 
-def test_garbage_is_collected_but_for_what_was_imported() -> None:
-    source = (
-        "import atexit, gc\n"
-        "from tap_compose.__main__ import main\n"
-        "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 10_000))\n"
-        "main()"
-    )
-    command = [sys.executable, "-c", source, "--version"]
-    process = subprocess.run(command, capture_output=True, check=True, timeout=120)
-    assert process.stdout.split()[-2:] == [b"True", b"True"]
-
-
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 @pytest.mark.parametrize("option", ["--discover", "--about", "--version", "--help"])
 def test_what_is_printed_for_a_full_disk(option: str) -> None:

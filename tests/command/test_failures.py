@@ -1,4 +1,4 @@
-"""docs/architecture.md, What happens when something goes wrong, over real HTTP."""
+"""Whole runs in which a request, a response, a row or the code fails."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from tap_compose.sandbox.faults import Fault
+from tap_compose.rows import Report
 from tap_compose.sandbox.made_up_account import Account, Size
+from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.server import Sandbox
-from tests.support.tap_runs import Output, config_for, sync
+from tap_compose.streams import STREAMS as ALL_STREAMS
+from tap_compose.streams.audit import AuditEvents
+from tests.support.tap_runs import Output, catalog_of, command, config_for, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tap_compose.rows import Row
 
 SIZE = Size(deployments=4, events=300, recipes=3, seed=5)
 ACCOUNT = Account(SIZE)
 FIRST, SECOND = ACCOUNT.deployment_ids[:2]
+STREAMS = ("audit_events", "deployment_recipes", "deployments", "teams", "user")
+REASON = "unexpected AttributeError: 'NoneType' object has no attribute 'encode'"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,7 @@ def test_a_refused_deployment_is_skipped_and_the_rest_goes_on(status: int, calm:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-@pytest.mark.parametrize("stream", ["billables", "clusters", "teams", "audit_events"])
+@pytest.mark.parametrize("stream", ["teams", "audit_events"])
 def test_a_refused_account_level_stream_is_skipped(status: int, stream: str, calm: Output) -> None:
     output = _run(f"{status}:1:/{stream}")
     assert output.status == 0
@@ -78,21 +86,13 @@ def test_billables_may_be_missing_and_nothing_else(status: int) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    ["408", "500", "503", "reset", "close", "cut", "length", "html", "empty", "list", "null"],
+    ["408", "429", "503", "reset", "close", "cut", "length", "html", "empty", "list", "null"],
 )
 def test_what_may_pass_is_tried_again(fault: str, calm: Output) -> None:
     # A connection that a fault spoiled may cost the next request on it a try of its own.
     output = _run(f"{fault}:1", streak=1, max_retries=4)
     assert (output.status, _missing(output)) == (0, set())
     assert output.rows == calm.rows
-
-
-@pytest.mark.parametrize("fault", ["429", "429-seconds", "429-date"])
-def test_what_is_refused_for_the_rate_is_sent_again(fault: str, calm: Output) -> None:
-    output = _run(f"{fault}:1:/teams", streak=1, max_retries=1)
-    assert output.rows == calm.rows
-    assert output.tap is not None
-    assert output.tap.run.report.of("teams").retries == 1
 
 
 @pytest.mark.parametrize(
@@ -201,15 +201,6 @@ def test_a_row_without_its_id_is_reported_and_counted(calm: Output) -> None:
     assert output.rows["clusters"] == calm.rows["clusters"][1:]
 
 
-def test_numbers_as_text_are_numbers(calm: Output) -> None:
-    assert _run("strings:1").rows == calm.rows
-
-
-def test_a_body_of_50_megabytes(calm: Output) -> None:
-    output = _run("big:1:/teams")
-    assert output.rows == calm.rows
-
-
 def test_a_failed_deployment_keeps_its_bookmark(calm: Output) -> None:
     output = _run(f"503:1:/deployments/{SECOND}/recipes")
     partitions = output.bookmarks["deployment_recipes"]["partitions"]
@@ -223,13 +214,6 @@ def test_a_failed_deployment_keeps_its_bookmark(calm: Output) -> None:
         )
     ids = {row["id"] for row in calm.rows["deployment_recipes"] if row["deployment_id"] == SECOND}
     assert ids <= {row["id"] for row in second.rows["deployment_recipes"]}
-
-
-def test_a_deployment_that_vanishes_after_the_list_is_skipped(calm: Output) -> None:
-    output = _run(f"404:1:/deployments/{FIRST}", f"404:1:/deployments/{FIRST}/*")
-    assert output.status == 0
-    assert {each[2] for each in _missing(output)} == {FIRST}
-    assert {place for _, place in _missing_rows(calm, output)} == {FIRST}
 
 
 CHAOS = [
@@ -246,7 +230,7 @@ CHAOS = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_chaos_that_passes_changes_nothing(seed: int) -> None:
     size = Size(deployments=5, events=700, recipes=4, seed=seed)
     with Sandbox(size) as sandbox:
@@ -264,7 +248,7 @@ def test_chaos_that_passes_changes_nothing(seed: int) -> None:
     assert output.bookmarks == calm.bookmarks
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_chaos_that_stays_is_named_and_nothing_else_is_missing(seed: int) -> None:
     size = Size(deployments=6, events=300, recipes=3, seed=seed)
     account = Account(size)
@@ -287,3 +271,114 @@ def test_chaos_that_stays_is_named_and_nothing_else_is_missing(seed: int) -> Non
     assert output.status == 1
     assert named == {(f"deployment_{stream}", each) for stream, each in broken}
     assert _missing_rows(calm, output) <= named
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_a_stream_map_that_fails_on_a_row(level: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    maps = {"user": {"name": "md5(name)"}, "teams": {"name": "name.nosuch"}}
+    (tmp_path / "config").write_text(json.dumps(config_for(sandbox, stream_maps=maps)))
+    (tmp_path / "catalog").write_text(json.dumps(catalog_of(*STREAMS)))
+    arguments = ("--config", tmp_path / "config", "--catalog", tmp_path / "catalog")
+    output = command(*arguments, environment={"LOGLEVEL": level})
+    assert output.status == 1
+    usual = sync(config_for(sandbox), streams=list(STREAMS))
+    whole = ("audit_events", "deployment_recipes", "deployments")
+    assert output.rows == {each: usual.rows[each] for each in whole}
+    assert output.state == usual.state
+    lines = [line for line in output.stderr.splitlines() if "| ERROR " in line]
+    texts = [line.split("|", 3)[3].strip() for line in lines]
+    assert texts[0].startswith("failed: teams: unexpected MapExpressionError: ")
+    assert texts[1] == f"failed: user: {REASON}; LOGLEVEL=DEBUG shows where"
+    assert texts[2].startswith("incomplete with 1 skipped, 2 failed: ")
+    assert len(texts) == 3
+    assert f"user: {REASON}; LOGLEVEL=DEBUG shows where" in output.stderr  # the summary
+    assert ("Traceback" in output.stderr) == (level == "DEBUG")
+
+
+class _Weak(Account):
+    """An account in which a recipe of the second deployment has no name."""
+
+    def resource(self, deployment_id: str, name: str) -> dict[str, Any]:
+        body = super().resource(deployment_id, name)
+        if name == "recipes" and deployment_id == self.deployment_ids[1]:
+            body["_embedded"]["recipes"][-1]["name"] = None
+        return body
+
+
+def test_a_bookmark_covers_only_what_was_written_before() -> None:
+    with Sandbox(account=_Weak(Size(deployments=3, events=0, recipes=4))) as sandbox:
+        maps = {"deployment_recipes": {"name": "md5(name)"}}
+        output = sync(config_for(sandbox, stream_maps=maps), streams=["deployment_recipes", "user"])
+        first, second, _ = sandbox.account.deployment_ids
+    assert output.status == 1
+    assert output.rows.keys() == {"deployment_recipes", "user"}
+    partitions = output.bookmarks["deployment_recipes"]["partitions"]
+    assert [each["context"]["deployment_id"] for each in partitions] == [first]
+    written = {row["deployment_id"] for row in output.rows["deployment_recipes"]}
+    assert written <= {first, second}
+
+
+class _Broken(AuditEvents):
+    """A bug that shows after the first events."""
+
+    def row_batches(self, context: Any) -> Iterator[list[Row]]:
+        for number, rows in enumerate(super().row_batches(context)):
+            if number == 2:
+                raise KeyError("made up")
+            yield rows
+
+
+def test_a_bug_fails_its_stream_only(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams = ["audit_events", "databases", "teams"]
+    swapped = (_Broken if each is AuditEvents else each for each in ALL_STREAMS)
+    monkeypatch.setattr("tap_compose.tap.STREAMS", tuple(swapped))
+    output = sync(config_for(sandbox, emit_activate_version_messages=True), streams=streams)
+    assert output.status == 1
+    assert output.rows.keys() == set(streams)
+    versions = [each["stream"] for each in output.of_type("ACTIVATE_VERSION")]
+    assert versions == ["databases", "teams"]
+    times = [row["created_at"] for row in output.rows["audit_events"]]
+    assert output.bookmarks["audit_events"]["replication_key_value"] >= max(times)
+    assert "failed: audit_events: unexpected KeyError: 'made up'; LOGLEVEL" in caplog.text
+    monkeypatch.undo()
+    rest = sync(config_for(sandbox, lookback_seconds=0), streams=streams, state=output.state)
+    ids = {row["id"] for each in (output, rest) for row in each.rows["audit_events"]}
+    whole = sync(config_for(sandbox), streams=["audit_events"])
+    assert ids == {row["id"] for row in whole.rows["audit_events"]}
+
+
+@pytest.mark.parametrize("bug", [KeyError("made up"), StopIteration("made up")])
+def test_a_bug_in_a_reader_fails_one_deployment(
+    bug: Exception, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_for(sandbox, emit_activate_version_messages=True)
+    streams = ["deployment_backups", "deployment_portals", "teams"]
+    expected = sync(config, streams=streams).rows
+    deployment = expected["deployment_backups"][0]["deployment_id"]
+    read = Report.read
+
+    def broken(report: Report, body: bytes, injected: Mapping[str, Any]) -> Any:
+        if injected.get("deployment_id") == deployment and b'"backups"' in body:
+            raise bug
+        return read(report, body, injected)
+
+    monkeypatch.setattr(Report, "read", broken)
+    output = sync(config, streams=streams)
+    assert output.status == 1
+    assert [each for each in output.missing if each[0] == "failed"] == [
+        (
+            "failed",
+            "deployment_backups",
+            deployment,
+            f"unexpected {type(bug).__name__}: {bug}; LOGLEVEL=DEBUG shows where",
+        )
+    ]
+    backups = expected.pop("deployment_backups")
+    assert output.rows.pop("deployment_backups") == [
+        row for row in backups if row["deployment_id"] != deployment
+    ]
+    assert output.rows == expected
+    versions = [each["stream"] for each in output.of_type("ACTIVATE_VERSION")]
+    assert versions == ["deployment_portals", "teams"]

@@ -1,4 +1,4 @@
-"""What ``--test`` tells of the token, and its exit status."""
+"""``--test``: its table and its exit status."""
 
 from __future__ import annotations
 
