@@ -59,15 +59,15 @@ def table(report: Report, streams: Sequence[ComposeStream]) -> list[str]:
         The lines: a head, one for each stream, and a total.
     """
     rows = [["stream", "readable", "why not"]]
-    for stream in streams:
-        tried = report.of(stream.name)
+    for name in dict.fromkeys([*(each.name for each in streams), *report.streams]):
+        tried = report.of(name)
         reasons = [each.reason for each in tried.missing.values()]
         if tried.is_any_read:
-            rows.append([stream.name, "yes", ""])
+            rows.append([name, "yes", ""])
         elif reasons:
-            rows.append([stream.name, "no", reasons[-1]])
+            rows.append([name, "no", reasons[-1]])
         else:
-            rows.append([stream.name, "unknown", "no deployment to try it on"])
+            rows.append([name, "unknown", "no deployment to try it on"])
     readable = sum(row[1] == "yes" for row in rows)
     return [
         *aligned(rows),

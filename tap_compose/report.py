@@ -235,8 +235,9 @@ class Report:
             report.read_at.append(read_at)
         if missing is None:
             return
-        for _, line in missing_lines({stream: StreamReport(missing={deployment_id: missing})}):
-            logger.debug("%s", line)
+        if logger.isEnabledFor(logging.DEBUG):
+            only = StreamReport(missing={deployment_id: missing})
+            logger.debug("%s", missing_lines({stream: only})[0][1])
         before = report.missing.get(deployment_id, missing)
         if missing.reason not in before.reason:
             worse = before if before.outcome is Outcome.FAILED else missing

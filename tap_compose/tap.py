@@ -31,7 +31,6 @@ from tap_compose.api.errors import unexpected
 from tap_compose.check import table, try_streams
 from tap_compose.logs import mask_always, print_lines, protect_handlers
 from tap_compose.messages import MessageWriter, StopRun, stdout_failed
-from tap_compose.report import missing_lines
 from tap_compose.run import Run
 from tap_compose.settings import (
     SETTINGS_SCHEMA,
@@ -198,13 +197,8 @@ class TapCompose(Tap):
             return stop.status
         finally:
             self.run.close()
-        report = self.run.report
-        names = {stream.name for stream in streams}
-        others = {name: each for name, each in report.streams.items() if name not in names}
-        for level, line in missing_lines(others):
-            self.logger.log(level, line)
-        print_lines(table(report, streams))
-        return report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
+        print_lines(table(self.run.report, streams))
+        return self.run.report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
 
     def _requested_streams(self) -> list[ComposeStream]:
         """Return the streams that send requests; tell the client which bodies they share."""

@@ -22,14 +22,12 @@ def test_version() -> None:
 
 
 def test_the_help_describes_what_the_options_do() -> None:
-    lines = command("--help").stdout.decode().split()
+    text = " ".join(command("--help").stdout.decode().split())
     test = (
         "Send a request or two per stream, print which streams the token can read, and exit with "
         "1 if a sync would fail. --test=schema only writes the SCHEMA messages."
     )
-    state = "Resume from the last STATE of an earlier run."
-    for option, text in (("--test TEXT", test), ("--state FILENAME", state)):
-        assert f"{option} {text} --" in " ".join(lines)
+    assert f"--test TEXT {test} --" in text
 
 
 def test_the_help_ends_with_an_example_that_runs(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -58,9 +56,6 @@ def test_about_names_every_setting() -> None:
     for name, schema in about["settings"]["properties"].items():
         assert schema["description"], name
         assert schema["title"], name
-    text = command("--about").stdout.decode()
-    for name, schema in about["settings"]["properties"].items():
-        assert f"  - Name: {name}\n    Description: {schema['description']}\n" in text
 
 
 def test_requests_name_the_version(sandbox: Sandbox) -> None:
