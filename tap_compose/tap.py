@@ -87,8 +87,8 @@ class TapCompose(Tap):
 
     # No BATCH: in singer-sdk 0.54.9 a batch file holds deselected columns too.
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
-        TapCapabilities.TEST,
         *(each for each in Tap.capabilities if each is not PluginCapabilities.BATCH),
+        TapCapabilities.TEST,
     ]
 
     streams: dict[str, SingerStream]  # type: ignore[assignment]
