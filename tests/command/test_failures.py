@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from tap_compose.rows import Report
-from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.faults import Fault
+from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams import STREAMS as ALL_STREAMS
 from tap_compose.streams.audit import AuditEvents

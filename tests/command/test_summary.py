@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.faults import Fault
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.quirks import Quirks
 from tap_compose.sandbox.server import Sandbox
 from tests.support.expected import expected_rows
