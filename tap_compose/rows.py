@@ -7,7 +7,6 @@ silently, and no row can break the SCHEMA of its stream.
 
 from __future__ import annotations
 
-import decimal
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -18,12 +17,12 @@ import msgspec
 
 from tap_compose.api import hal
 from tap_compose.api.errors import UnreadableBodyError
-from tap_compose.logs import mask
+from tap_compose.logs import escape, mask
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Row: TypeAlias = "dict[str, Any]"
 
@@ -41,27 +40,16 @@ LONE_VALUE = "_value"
 """The member of a free-form object with the value that the API returned instead of an object."""
 
 MOST_NAMED = 20
-"""Fields of a stream that are named in warnings; the others are counted."""
-
-_MOST_COUNTED = 100_000
-"""Hashes that a stream keeps for that."""
+"""Fields of a stream that are named in warnings of a kind."""
 
 _NOT_FINITE = "a number that is not finite"
 _OUT_OF_RANGE = "a number out of range"
 
-_fits_a_double = decimal.Context(
-    prec=decimal.MAX_PREC,
-    Emin=-307,
-    Emax=307,
-    traps=[InvalidOperation, decimal.Overflow, decimal.Subnormal, decimal.Clamped],
-).create_decimal
-"""Raises ``ArithmeticError`` unless a number surely fits a double."""
-
 _LARGEST = Decimal("1.7976931348623157E+308")
 """A larger number is infinite for every reader that reads JSON numbers as doubles."""
 
-_SMALLEST = Decimal("4.9E-324")
-"""A smaller one is zero for them, and has too many digits for the number types of databases."""
+_EXPONENTS = range(-323, 309)
+"""Of the numbers that a double can hold; zero has an exponent too, which a database has to read."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -147,21 +135,27 @@ class Report:
         objects = self.unwrap(hal.decode(body))
         if objects and not any(map(self._is_known, objects)):
             raise UnreadableBodyError("a body without any documented field")
+        dropped: list[str] = []
         for name in self.injected_columns:
-            _check_owner(name, objects, injected.get(name))
+            objects = _owned(name, injected.get(name), objects, dropped)
+        items = [each for each in objects if isinstance(each, dict)]
+        for item in items if injected else ():
+            item.update(injected)
         if self.parent_column is not None:
             objects = self._with_parts(objects)
-        items = [each for each in objects if isinstance(each, dict)]
-        dropped = ["an entry that is not an object"] * (len(objects) - len(items))
-        self._fill_columns(items, injected)
+            items = [each for each in objects if isinstance(each, dict)]
+        dropped += ["an entry that is not an object"] * (len(objects) - len(items))
+        self._fill_columns(items)
+        if hal.has_odd_texts(body):
+            self._make_storable(items)
         rows = self._rows_of(items)
         for name, derive in self.derived.items():
             for row in rows:
                 row[name] = derive(row)
         return RowBatch(self._keyed(rows, dropped), len(objects), dropped)
 
-    def _fill_columns(self, items: list[dict[str, Any]], injected: Mapping[str, Any]) -> None:
-        """Set columns from where else the API writes them, and those that the tap sets."""
+    def _fill_columns(self, items: list[dict[str, Any]]) -> None:
+        """Set columns from where else the API writes them."""
         for name, others in self.aliases.items():
             for other in others:
                 for item in items:
@@ -171,9 +165,15 @@ class Report:
             for item in items:
                 if item.get(name) in (None, ""):
                     item[name] = extract(item)
-        if injected:
-            for item in items:
-                item.update(injected)
+
+    def _make_storable(self, items: list[dict[str, Any]]) -> None:
+        for item in items:
+            for name in [each for each in item if each not in NOT_FIELDS]:
+                changes: set[str] = set()
+                clean = hal.storable(name, changes)
+                item[clean] = hal.storable(item.pop(name), changes)
+                for change in changes:
+                    self._field_warnings.changed(clean, change)
 
     def _rows_of(self, items: list[dict[str, Any]]) -> list[Row]:
         """Move the fields of objects into rows; what is left of an object is reported."""
@@ -214,10 +214,6 @@ class Report:
     def _field_warnings(self) -> FieldWarnings:
         return FieldWarnings(self.logger)
 
-    def log_field_counts(self) -> None:
-        """Log how many fields did not fit, if some were not named. Call it after the last body."""
-        self._field_warnings.log_counts()
-
     @cached_property
     def _columns(self) -> list[tuple[str, type | None, Converter]]:
         """Each column, the type of values that fit as they are, and what converts others."""
@@ -249,14 +245,16 @@ class Report:
             found.append(item)
             if parts := hal.parts(item, names):
                 for part in parts:
-                    if isinstance(part, dict) and not part.get(column):
-                        part[column] = item.get("id")
+                    if isinstance(part, dict):
+                        part[column] = part.get(column) or item.get("id")
+                        for name in self.injected_columns:
+                            part[name] = part.get(name) or item.get(name)
                 pending += reversed(parts)
         return found
 
 
 class FieldWarnings:
-    """Warns of fields that do not fit, once for each field: the first 20 by name, then a count.
+    """Warns of fields that do not fit, once for each: the first 20 of a kind.
 
     Args:
         logger: The logger of the stream.
@@ -264,8 +262,7 @@ class FieldWarnings:
 
     def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
         self._logger = logger
-        self._unknown: set[int] = set()
-        self._nulls: set[int] = set()
+        self._lines: dict[str, set[str]] = {}
 
     def unknown(self, path: str) -> None:
         """Warn of a field that no column has.
@@ -273,8 +270,7 @@ class FieldWarnings:
         Args:
             path: The field, such as ``users[].email``.
         """
-        if _is_among_first(self._unknown, path):
-            self._logger.warning("undocumented field %s is ignored", path)
+        self._warn("undocumented fields are ignored", f"undocumented field {path} is ignored")
 
     def null(self, path: str, what: str) -> None:
         """Warn of a value that became null.
@@ -283,19 +279,24 @@ class FieldWarnings:
             path: The field.
             what: What its value is, such as a number out of range.
         """
-        if _is_among_first(self._nulls, f"{path} {what}"):
-            self._logger.warning("field %s: %s becomes null", path, what)
+        self._warn("fields have values that become null", f"field {path}: {what} becomes null")
 
-    def log_counts(self) -> None:
-        """Log how many fields there were, if there were more than are named."""
-        for seen, message in (
-            (self._unknown, "%s undocumented fields are ignored: the first %s are named above"),
-            (self._nulls, "%s fields have values that become null: the first %s are named above"),
-        ):
-            if len(seen) > MOST_NAMED:
-                count = f"{'at least ' if len(seen) == _MOST_COUNTED else ''}{len(seen):,}"
-                self._logger.warning(message, count, MOST_NAMED)
-            seen.clear()
+    def changed(self, name: str, change: str) -> None:
+        """Warn of a text that was changed.
+
+        Args:
+            name: The column.
+            change: How, in words.
+        """
+        self._warn("columns have texts that are changed", f"field {name}: {change}")
+
+    def _warn(self, kind: str, line: str) -> None:
+        lines = self._lines.setdefault(kind, set())
+        if line in lines or len(lines) > MOST_NAMED:
+            return
+        lines.add(line)
+        more = f"more {kind}: the first {MOST_NAMED} are named above"
+        self._logger.warning("%s", line if len(lines) <= MOST_NAMED else more)
 
 
 def unique_rows(rows: list[Row], keys: Sequence[str]) -> list[Row]:
@@ -459,14 +460,11 @@ def _unfit_numbers(
 
 def _problem_of(number: Decimal) -> str:
     """Return why a number cannot be written; empty if it can."""
-    try:
-        _fits_a_double(number)
-    except ArithmeticError:
-        if not number.is_finite():
-            return _NOT_FINITE
-        # copy_abs and comparisons are exact at any size, abs is not
-        return "" if _SMALLEST <= number.copy_abs() <= _LARGEST else _OUT_OF_RANGE
-    return "" if number.is_finite() else _NOT_FINITE
+    if not number.is_finite():
+        return _NOT_FINITE
+    # copy_abs and comparisons are exact at any size, abs is not
+    fits = number.adjusted() in _EXPONENTS and number.copy_abs() <= _LARGEST
+    return "" if fits else _OUT_OF_RANGE
 
 
 def _fits_64_bits(number: int | Decimal) -> bool:
@@ -513,21 +511,31 @@ def _or_null(convert: Converter, path: str, warnings: FieldWarnings) -> Converte
     return converted
 
 
-def _is_among_first(seen: set[int], text: str) -> bool:
-    key = hash(text)  # the text itself may be a megabyte
-    is_new = key not in seen
-    if is_new and len(seen) < _MOST_COUNTED:
-        seen.add(key)
-    return is_new and len(seen) <= MOST_NAMED
+def _owned(name: str, asked_for: str | None, objects: list[Any], dropped: list[str]) -> list[Any]:
+    """Leave out objects of another resource, whose rows would get a wrong key.
 
+    Args:
+        name: The column of the resource's id.
+        asked_for: That id.
+        objects: The objects of a body.
+        dropped: What is left out is added to it, in words.
 
-def _check_owner(name: str, objects: Iterable[Any], asked_for: str | None) -> None:
-    """Reject the body of another resource: its rows would get a wrong key."""
+    Raises:
+        UnreadableBodyError: If the whole body is of another resource.
+    """
+    owned, others, is_named = [], [], False
     for item in objects:
         own = item.get(name) if isinstance(item, dict) else None
-        if own in (None, "", asked_for) or not isinstance(own, (str, int)) or asked_for is None:
-            continue
-        if str(own).casefold() != asked_for.casefold():
-            raise UnreadableBodyError(
-                f"the body of another resource: {name} is {mask(str(own))[:60]}, not {asked_for}"
+        if own in (None, "") or not isinstance(own, (str, int)) or asked_for is None:
+            owned.append(item)
+        elif own == asked_for or str(own).casefold() == asked_for.casefold():
+            owned.append(item)
+            is_named = True
+        else:
+            others.append(
+                f"of another resource: {name} is {escape(mask(str(own)), 60)}, not {asked_for}"
             )
+    if others and not is_named:
+        raise UnreadableBodyError(f"the body {others[0]}")
+    dropped += [f"a row {other}" for other in others]
+    return owned

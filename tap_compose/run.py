@@ -184,7 +184,7 @@ def _id_of(item: dict[str, Any]) -> str | None:
     if value is None:
         value = item.get("_id")
     try:
-        return None if value is None else text_of(value)
+        return None if value is None else text_of(hal.storable(value, set()))
     except UnfitError:
         return None
 

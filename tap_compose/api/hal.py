@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, InvalidOperation
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,6 +23,8 @@ exact_number = Context(
 
 _MOST_DIGITS = 4300
 """Python converts no longer number to ``int``, because that takes quadratic time."""
+
+_is_odd_escape = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])").search
 
 _decode = msgspec.json.Decoder(float_hook=exact_number).decode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
@@ -48,8 +51,8 @@ def decode(body: bytes) -> Any:
 
     Returns:
         The value; fractions and very long numbers are ``Decimal``. What Python's own JSON reader
-        forgives is forgiven: NaN and Infinity are ``Decimal`` too, bytes that are not UTF-8 and
-        halves of surrogate pairs become U+FFFD.
+        accepts is accepted: NaN, Infinity, a byte order mark, UTF-16. Bytes that are not UTF-8
+        and halves of surrogate pairs become surrogates (see ``storable``).
 
     Raises:
         UnreadableBodyError: If it is not JSON.
@@ -59,13 +62,12 @@ def decode(body: bytes) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        value = json.loads(
-            body.decode("utf-8", "replace"),
+        return json.loads(
+            body.decode(json.detect_encoding(body), "surrogateescape"),
             parse_float=exact_number,
             parse_int=_integer,
             parse_constant=exact_number,
         )
-        return _well_formed(value)
     except (ValueError, RecursionError):
         what = "an empty body" if not body.strip() else "a body that is not JSON"
         raise UnreadableBodyError(what) from None
@@ -82,9 +84,45 @@ def require_json(body: bytes) -> bytes:
     """
     try:
         _skip(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         decode(body)  # forgives more
     return body
+
+
+def has_odd_texts(body: bytes) -> bool:
+    """Return whether a body may have texts that ``storable`` changes; cheap if it has none.
+
+    Args:
+        body: The bytes of a response.
+    """
+    if b"\\" in body and _is_odd_escape(body):
+        return True
+    try:
+        return not (body.isascii() or body.decode())
+    except UnicodeDecodeError:
+        return True
+
+
+def storable(value: Any, changes: set[str]) -> Any:
+    """Return a value whose texts every target can store; different texts stay different.
+
+    Args:
+        value: A value of a body.
+        changes: What was changed is added to it, in words.
+    """
+    if isinstance(value, list):
+        return [storable(each, changes) for each in value]
+    if isinstance(value, dict):
+        return {storable(key, changes): storable(each, changes) for key, each in value.items()}
+    if not isinstance(value, str):
+        return value
+    if "\0" in value:  # PostgreSQL stores any character but this one
+        changes.add("U+0000 becomes U+FFFD")
+        value = value.replace("\0", "\ufffd")
+    text = value.encode("utf-8", "backslashreplace").decode()
+    if text != value:
+        changes.add("a text is not valid Unicode, and is escaped")
+    return text
 
 
 def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:
@@ -159,13 +197,3 @@ def link(item: dict[str, Any], name: str) -> str | None:
 
 def _integer(text: str) -> Any:
     return int(text) if len(text) <= _MOST_DIGITS else exact_number(text)
-
-
-def _well_formed(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_well_formed(each) for each in value]
-    if isinstance(value, dict):
-        return {_well_formed(key): _well_formed(each) for key, each in value.items()}
-    return value

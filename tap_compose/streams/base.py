@@ -207,7 +207,6 @@ class ComposeStream(Report, SingerStream):
 
     @override
     def finish(self) -> None:
-        self.log_field_counts()
         if self._responses is not None:
             self._responses.close()
 

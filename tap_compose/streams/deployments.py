@@ -181,10 +181,11 @@ class DeploymentHealth(DeploymentStream):
     @override
     def unwrap(cls, content: Any) -> list[Any]:
         alerts = _alerts_of(content)
-        owner = next((each.get("deployment_id") for each in alerts if isinstance(each, dict)), None)
+        owners = [each.get("deployment_id") for each in alerts if isinstance(each, dict)]
         return [
             {
-                "deployment_id": owner,  # only compared
+                # Only compared: an alert of another deployment does not make the rest unreadable.
+                "deployment_id": owners[0] if owners and owners == owners[:1] * len(owners) else "",
                 "summary": content.get("summary"),
                 "alert_count": len(alerts),
             }

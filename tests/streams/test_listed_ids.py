@@ -2,144 +2,95 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import pytest
 
-from tap_compose.sandbox.made_up_account import Account, Size
-from tap_compose.sandbox.server import Sandbox
-from tests.support.tap_runs import Output, command, config_for, sync
+from tests.support.bodies import listed, sync_bodies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from tests.support.tap_runs import Output
 
-SIZE = Size(deployments=4, events=20, recipes=2, seed=3)
-LISTS = {"accounts": "/accounts", "deployments": "/deployments"}
-Entry = dict[str, Any]
-
-
-def _as_number(entry: Entry) -> None:
-    entry["id"] = int(entry["id"])
+STREAMS = ("accounts", "account_users", "deployments", "deployment_recipes", "deployment_roles")
+NO_ID = "a row without its id"
+AT = "2017-08-30T12:46:29.000Z"
 
 
-def _as_underscore(entry: Entry) -> None:
-    entry["_id"] = entry.pop("id")
+def _bodies(*entries: Any) -> dict[str, Any]:
+    """An account and deployments from entries without their names."""
+    bodies: dict[str, Any] = {
+        "/accounts": listed("accounts", *entries),
+        "/deployments": listed("deployments", *entries),
+    }
+    for each in ("42", "43"):
+        bodies[f"/accounts/{each}/users"] = listed("users", {"id": "u"})
+        bodies[f"/deployments/{each}/roles"] = listed("roles", {"name": "admin"})
+        recipe = {"id": f"r{each}", "updated_at": AT}
+        bodies[f"/deployments/{each}/recipes"] = listed("recipes", recipe)
+    return bodies
 
 
-def _as_numeric_underscore(entry: Entry) -> None:
-    entry["_id"] = int(entry.pop("id"))
-
-
-def _as_null_beside(entry: Entry) -> None:
-    entry["_id"], entry["id"] = entry["id"], None
-
-
-def _as_nothing(entry: Entry) -> None:
-    del entry["id"]
-
-
-def _as_empty(entry: Entry) -> None:
-    entry["id"] = ""
-
-
-def _account(change: Callable[[Entry], None] | None = None) -> Account:
-    """An account with ids of digits, and its first account and deployment changed."""
-    ids = ["42", *(str(1001 + place) for place in range(SIZE.deployments))]
-    with patch("tap_compose.sandbox.made_up_account.made_id", side_effect=ids):
-        account = Account(SIZE)
-    for name, path in LISTS.items():
-        if change is not None:
-            change(account.account_level[path]["_embedded"][name][0])
-    return account
-
-
-def _run(change: Callable[[Entry], None] | None, **arguments: Any) -> Output:
-    with Sandbox(account=_account(change)) as sandbox:
-        settings = arguments.pop("settings", {})
-        return sync(config_for(sandbox, **settings), **arguments)
-
-
-def _dropped(output: Output) -> list[tuple[str, str]]:
-    return [(each[1], each[3]) for each in output.missing if each[0] == "failed"]
+def _dropped(output: Output) -> Counter[tuple[str | None, str]]:
+    assert output.tap is not None
+    gaps = output.tap.run.report.gaps
+    return Counter((gap.stream, gap.reason) for gap in gaps if gap.outcome.value == "dropped")
 
 
 @pytest.mark.parametrize(
-    "change", [_as_number, _as_underscore, _as_numeric_underscore, _as_null_beside]
+    "entry",
+    [{"id": "42"}, {"id": 42}, {"_id": "42"}, {"_id": 42}, {"id": None, "_id": "42"}],
+    ids=str,
 )
-def test_an_id_in_another_spelling_is_used_as_text(change: Callable[[Entry], None]) -> None:
-    expected, output = _run(None), _run(change)
-    assert output.status == expected.status == 0
-    assert output.rows == expected.rows
-    assert output.bookmarks == expected.bookmarks
-    assert output.rows["accounts"][0]["id"] == "42"
-    assert {row["account_id"] for row in output.rows["account_users"]} == {"42"}
-    assert output.rows["deployments"][0]["id"] == "1001"
-    assert output.rows["deployment_details"][0]["id"] == "1001"
+def test_an_id_in_another_spelling_is_used_as_text(entry: Any) -> None:
+    output = sync_bodies(_bodies({**entry, "name": "N"}), *STREAMS)
+    assert output.status == 0
+    rows = output.rows
+    assert [rows[name][0]["id"] for name in ("accounts", "deployments")] == ["42", "42"]
+    assert rows["account_users"][0]["account_id"] == "42"
+    assert rows["deployment_roles"][0]["deployment_id"] == "42"
+    (partition,) = output.bookmarks["deployment_recipes"]["partitions"]
+    assert partition["context"] == {"deployment_id": "42"}
 
 
-@pytest.mark.parametrize("change", [_as_nothing, _as_empty])
+@pytest.mark.parametrize("entry", [{"name": "N"}, {"id": "", "name": "N"}], ids=str)
 @pytest.mark.parametrize(
     ("streams", "lists"),
     [
-        (["accounts", "account_users", "deployments", "deployment_addons"], LISTS),
-        (["accounts", "deployments"], LISTS),
-        (["account_users", "deployment_addons", "deployment_roles"], LISTS),
-        (["deployment_addons"], ["deployments"]),
+        (STREAMS, ["accounts", "deployments"]),
+        (("accounts", "deployments"), ["accounts", "deployments"]),
+        (("account_users", "deployment_roles"), ["accounts", "deployments"]),
+        (("deployment_roles",), ["deployments"]),
     ],
-    ids=" ".join,
 )
 def test_an_entry_without_an_id_is_reported_once_whoever_reads_the_list(
-    change: Callable[[Entry], None], streams: list[str], lists: list[str]
+    entry: Any, streams: tuple[str, ...], lists: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    output = _run(change, streams=streams, settings={"emit_activate_version_messages": True})
+    bodies = _bodies(entry, {"id": "43"})
+    output = sync_bodies(bodies, *streams, emit_activate_version_messages=True)
     assert output.status == 1
-    assert Counter(_dropped(output)) == Counter((name, "a row without its id") for name in lists)
+    assert _dropped(output) == Counter((name, NO_ID) for name in lists)
+    assert caplog.messages.count(f"dropped: {', '.join(lists)}: {NO_ID}") == 1
     assert output.of_type("ACTIVATE_VERSION") == []
-    for name in {"deployments", "deployment_addons"} & set(streams):
-        ids = {row.get("deployment_id", row.get("id")) for row in output.rows[name]}
-        assert "1001" not in ids
-        assert {"1002", "1003"} <= ids
+    for name in {"deployments", "deployment_roles"} & {*streams}:
+        assert [row.get("deployment_id", row.get("id")) for row in output.rows[name]] == ["43"]
 
 
-def test_entries_that_are_no_objects_are_reported_each() -> None:
-    account = _account()
-    deployments = account.account_level["/deployments"]["_embedded"]["deployments"]
-    deployments += [None, "text", {"name": "without"}]
-    for streams in (["deployment_addons"], ["deployment_addons", "deployments"]):
-        with Sandbox(account=account) as sandbox:
-            output = sync(config_for(sandbox), streams=streams)
+def test_entries_that_are_not_objects_are_reported_each() -> None:
+    bodies = _bodies({"id": "42"}, None, "text", {"name": "without"})
+    for streams in (("deployment_roles",), ("deployment_roles", "deployments")):
+        output = sync_bodies(bodies, *streams)
         assert output.status == 1
-        assert _dropped(output) == [
-            ("deployments", "an entry that is not an object (2 times); a row without its id")
-        ]
+        assert _dropped(output) == {
+            ("deployments", "an entry that is not an object"): 2,
+            ("deployments", NO_ID): 1,
+        }
 
 
 def test_bookmarks_of_deployments_in_an_incomplete_list_stay() -> None:
-    first = _run(None, streams=["deployment_recipes"])
-    whole = {
-        each["context"]["deployment_id"]: each
-        for each in first.bookmarks["deployment_recipes"]["partitions"]
-    }
-    assert "1001" in whole
-    second = _run(_as_nothing, streams=["deployment_recipes"], state=first.state)
-    partitions = second.bookmarks["deployment_recipes"]["partitions"]
-    assert {each["context"]["deployment_id"]: each for each in partitions} == whole
-
-
-def test_of_a_process(tmp_path: Path) -> None:
-    config = tmp_path / "config.json"
-    with Sandbox(account=_account(_as_nothing)) as sandbox:
-        config.write_text(json.dumps(config_for(sandbox)))
-        output = command("--config", config)
-        tested = command("--config", config, "--test")
-    assert (output.status, tested.status) == (1, 1)
-    line = "| failed: accounts, deployments: a row without its id\n"
-    assert output.stderr.count(line) == 1
-    assert "2 failed" in output.stderr.splitlines()[-1]
-    for name in ("accounts", "deployments"):
-        assert re.search(rf"^{name} +no +a row without its id$", tested.stderr, re.MULTILINE)
+    first = sync_bodies(_bodies({"id": "42"}, {"id": "43"}), "deployment_recipes")
+    second = sync_bodies(
+        _bodies({"name": "N"}, {"id": "43"}), "deployment_recipes", state=first.state
+    )
+    assert len(first.bookmarks["deployment_recipes"]["partitions"]) == 2
+    assert second.bookmarks == first.bookmarks

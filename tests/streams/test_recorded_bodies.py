@@ -6,19 +6,15 @@ are wrong in different ways, if at all. Values are shortened, names and ids made
 
 from __future__ import annotations
 
-import json
-import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
-import responses
 
-from tests.support.tap_runs import Output, sync
+from tests.support.bodies import listed, sync_bodies
 
 if TYPE_CHECKING:
-    from requests import PreparedRequest
+    from tests.support.tap_runs import Output
 
 ACCOUNT = "52a50cb96230650018000000"
 CLUSTER = "5854a61cc1bf550011000002"
@@ -67,16 +63,12 @@ def _recipe(recipe_id: str, parent_id: str | None, *parts: Any) -> dict[str, Any
     }
 
 
-def _listed(name: str, *entries: Any, **body: Any) -> dict[str, Any]:
-    return {**body, "_embedded": {name: list(entries)}}
-
-
 BODIES: dict[str, Any] = {
-    "/accounts": _listed("accounts", {"id": ACCOUNT, "name": "Northwind", "slug": "northwind"}),
-    f"/accounts/{ACCOUNT}/users": _listed("users", PERSON),
+    "/accounts": listed("accounts", {"id": ACCOUNT, "name": "Northwind", "slug": "northwind"}),
+    f"/accounts/{ACCOUNT}/users": listed("users", PERSON),
     "/user": PERSON,
-    "/teams": _listed("teams", {"id": "t", "name": "Platform", "users": [PERSON]}),
-    "/audit_events": _listed(
+    "/teams": listed("teams", {"id": "t", "name": "Platform", "users": [PERSON]}),
+    "/audit_events": listed(
         "audit_events",
         {
             "id": "59d79a2a5c5b7a0019000001",
@@ -93,7 +85,7 @@ BODIES: dict[str, Any] = {
             "_links": {"self": {"href": f"{API}/audit_events/1{{?embed}}", "templated": True}},
         },
     ),
-    "/billables": _listed(
+    "/billables": listed(
         "billables",
         {
             "id": "b",
@@ -109,7 +101,7 @@ BODIES: dict[str, Any] = {
             "replaces_id": "a",
         },
     ),
-    "/clusters": _listed(
+    "/clusters": listed(
         "clusters",
         {
             "id": CLUSTER,
@@ -125,7 +117,7 @@ BODIES: dict[str, Any] = {
             "tags": ["eu"],
         },
     ),
-    "/databases": _listed(
+    "/databases": listed(
         "applications",
         {
             "type": "elastic_search",
@@ -143,10 +135,10 @@ BODIES: dict[str, Any] = {
             },
         },
     ),
-    "/datacenters": _listed(
+    "/datacenters": listed(
         "datacenters", {"region": "us-east-1", "provider": "aws", "slug": "aws:us-east-1"}
     ),
-    "/deployments": _listed("deployments", SUMMARY),
+    "/deployments": listed("deployments", SUMMARY),
     HERE: {
         **SUMMARY,
         "account_id": ACCOUNT,
@@ -166,7 +158,7 @@ BODIES: dict[str, Any] = {
         },
     },
     f"{HERE}/addons": {"addons": [{"name": "new_relic", "is_active": True}]},
-    f"{HERE}/alerts": _listed(
+    f"{HERE}/alerts": listed(
         "alerts",
         {
             "capsule_id": "c",
@@ -177,7 +169,7 @@ BODIES: dict[str, Any] = {
         },
         summary="warning",
     ),
-    f"{HERE}/backups": _listed(
+    f"{HERE}/backups": listed(
         "backups",
         {
             "id": "k",
@@ -191,7 +183,7 @@ BODIES: dict[str, Any] = {
             "_links": {"self": {"href": f"deployments/{DEPLOYMENT}/backups/k{{?embed}}"}},
         },
     ),
-    f"{HERE}/logfiles": _listed(
+    f"{HERE}/logfiles": listed(
         "logfiles",
         {
             "id": "l",
@@ -205,7 +197,7 @@ BODIES: dict[str, Any] = {
             "created_at": "2017-10-07T00:05:00Z",
         },
     ),
-    f"{HERE}/portals": _listed(
+    f"{HERE}/portals": listed(
         "portals",
         {
             "id": "p",
@@ -217,10 +209,10 @@ BODIES: dict[str, Any] = {
             "ssl_enabled": True,
         },
     ),
-    f"{HERE}/portal_users": _listed("portal_users", {"id": "u", "name": "ada", "type": "ssh"}),
-    f"{HERE}/recipes": _listed("recipes", _recipe(RECIPE, "r0", _recipe("r1", RECIPE))),
-    f"{HERE}/roles": _listed("roles", {"name": "admin", "users": [PERSON]}),
-    f"{HERE}/team_roles": _listed(
+    f"{HERE}/portal_users": listed("portal_users", {"id": "u", "name": "ada", "type": "ssh"}),
+    f"{HERE}/recipes": listed("recipes", _recipe(RECIPE, "r0", _recipe("r1", RECIPE))),
+    f"{HERE}/roles": listed("roles", {"name": "admin", "users": [PERSON]}),
+    f"{HERE}/team_roles": listed(
         "team_roles",
         {"name": "manager", "teams": [{"id": "t", "name": "Platform", "users": [PERSON]}]},
     ),
@@ -234,7 +226,7 @@ BODIES: dict[str, Any] = {
         "storage_per_unit_in_mb": 1024,
         "unit_type": "data",
     },
-    f"{HERE}/versions": _listed(
+    f"{HERE}/versions": listed(
         "transitions",
         {
             "application": "postgresql",
@@ -243,7 +235,7 @@ BODIES: dict[str, Any] = {
             "to_version": "9.6.5",
         },
     ),
-    f"{HERE}/whitelist": _listed(
+    f"{HERE}/whitelist": listed(
         "whitelist", {"id": "w", "description": "Office", "ip": "203.0.113.0/24"}
     ),
 }
@@ -253,30 +245,6 @@ TIMES = {
     "2016-12-16T15:00:14.922Z": "2016-12-16T15:00:14.922Z",
 }
 """A time in each spelling that is more than a missing fraction."""
-
-
-def _run(changed: dict[str, Any] | None = None, **settings: Any) -> Output:
-    """Sync from the recorded bodies, some of them changed."""
-    bodies = {**BODIES, **(changed or {})}
-
-    def respond(request: PreparedRequest) -> tuple[int, dict[str, str], bytes]:
-        parts = urlsplit(str(request.url))
-        body = bodies.get(parts.path.removeprefix("/2016-07"))
-        if body is None:  # a path of which nothing was recorded
-            return 403, {}, b'{"errors": "forbidden"}'
-        if "cursor=" in parts.query:
-            body = _listed("audit_events")
-        return 200, {}, json.dumps(body).encode()
-
-    config = {
-        "api_token": "a-token-for-tests",
-        "api_url": API,
-        "include_connection_strings": True,
-        **settings,
-    }
-    with responses.RequestsMock() as api:
-        api.add_callback(responses.GET, re.compile(re.escape(API)), respond)
-        return sync(config)
 
 
 def _leaves(value: Any) -> list[Any]:
@@ -297,7 +265,7 @@ def _leaves(value: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def recorded() -> Output:
-    return _run()
+    return sync_bodies(BODIES, include_connection_strings=True)
 
 
 def test_every_value_comes_out(recorded: Output) -> None:
@@ -333,18 +301,6 @@ def test_connection_strings_are_lists_as_the_api_means_them(recorded: Output) ->
     assert row["cluster_id"] == CLUSTER
 
 
-def test_maps_pass_the_way_of_the_sdk(recorded: Output) -> None:
-    output = _run(stream_maps={"deployment_details": {}})
-    assert output.status == 0
-    assert output.rows["deployment_details"] == recorded.rows["deployment_details"]
-
-
-def test_a_log_file_keeps_both_times(recorded: Output) -> None:
-    (row,) = recorded.rows["deployment_logfiles"]
-    assert row["date"] == "2017-10-06T00:00:00.000Z"
-    assert row["created_at"] == "2017-10-07T00:05:00.000Z"
-
-
 @pytest.mark.parametrize("value", ["text", "", 5, True, ["a", {"b": None}], 1.5])
 def test_what_is_no_object_is_kept_in_a_free_form_column(
     value: Any, caplog: pytest.LogCaptureFixture
@@ -352,10 +308,11 @@ def test_what_is_no_object_is_kept_in_a_free_form_column(
     (event,) = BODIES["/audit_events"]["_embedded"]["audit_events"]
     strings = {**BODIES[HERE]["connection_strings"], "misc": value, "maps": [value]}
     changed: dict[str, Any] = {
-        "/audit_events": _listed("audit_events", {**event, "data": value}),
+        "/audit_events": listed("audit_events", {**event, "data": value}),
         HERE: {**BODIES[HERE], "connection_strings": strings},
     }
-    output = _run(changed)
+    streams = ("audit_events", "deployment_details")
+    output = sync_bodies({**BODIES, **changed}, *streams, include_connection_strings=True)
     assert output.status == 0
     wanted = {"_value": Decimal(str(value)) if value == 1.5 else value}
     (row,) = output.rows["audit_events"]

@@ -1,224 +1,236 @@
-"""Numbers that nobody can read and fields that nobody knows: over HTTP, in a real process."""
+"""Values that do not fit their column, texts that not every target stores, unknown fields."""
 
 from __future__ import annotations
 
 import json
-import logging
 from decimal import Decimal
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_compose.rows import FieldWarnings
-from tests.support.raw_server import http, raw_server
-from tests.support.tap_runs import catalog_of, command
+from tests.support.bodies import listed, sync_bodies
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.tap_runs import Output
+
+AT = "2017-08-30T12:46:29Z"
+MAPS: list[Any] = [{}, {"stream_maps": {"*": {}}}]
+"""The rows are written by the tap, and by the SDK."""
 
 NOT_FINITE = "a number that is not finite"
 OUT_OF_RANGE = "a number out of range"
-KINDS = (OUT_OF_RANGE, NOT_FINITE)
 NUMBERS = {
     "1e1000000": OUT_OF_RANGE,
     "-1e1000000": OUT_OF_RANGE,
     "1.8e308": OUT_OF_RANGE,
+    "0e-324": OUT_OF_RANGE,
     "1e-1000000": OUT_OF_RANGE,
-    "9" * 400: OUT_OF_RANGE,
     "9" * 100_000: OUT_OF_RANGE,
     "1e99999999999999999999": NOT_FINITE,
-    "-1e99999999999999999999": NOT_FINITE,
     "1e-99999999999999999999": OUT_OF_RANGE,
     "NaN": NOT_FINITE,
-    "Infinity": NOT_FINITE,
     "-Infinity": NOT_FINITE,
+}
+GOOD_NUMBERS = {
+    "12": 12,
+    " 7 ": 7,
+    "0.10": Decimal("0.10"),
+    "1e3": 1000,
+    "-9223372036854775808": -(1 << 63),
+    "1234567890.123456789012": Decimal("1234567890.123456789012"),
+    "1.7976931348623157E+308": Decimal("1.7976931348623157E+308"),
+    "1e-323": Decimal("1e-323"),
+    "0.00": 0,
 }
 
 
-def _run(tmp_path: Path, bodies: dict[str, str], *streams: str, **settings: Any) -> Output:
-    """Run the tap over some bodies, by path; the deployments are empty unless they are given."""
-    empty = {"/deployments": '{"_embedded": {"deployments": []}}'}
-    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
-    catalog.write_text(json.dumps(catalog_of(*streams)))
-
-    def respond(path: str) -> bytes:
-        if "cursor=" in path:  # all events stand on the first page
-            return http(b'{"_embedded": {"audit_events": []}}')
-        return http((empty | bodies)[path.split("?", maxsplit=1)[0]].encode())
-
-    with raw_server(respond) as server:
-        values = {"api_url": server.url, "api_token": "a-token-for-tests", "max_retries": 0}
-        config.write_text(json.dumps({**values, **settings}))
-        return command("--config", config, "--catalog", catalog)
-
-
-def _warnings(output: Output) -> dict[str, list[str]]:
-    """The warnings on fields, by the stream that the log names."""
-    found: dict[str, list[str]] = {}
-    for line in output.stderr.splitlines():
-        _time, level, logger, message = line.split(" | ", 3)
-        if level.strip() == "WARNING" and "SingerSDKPythonEOLWarning" not in message:
-            found.setdefault(logger.strip().rpartition(".")[2], []).append(message)
-    return found
+def _rows(output: Output, stream: str) -> list[dict[str, Any]]:
+    assert output.status == 0
+    return output.rows[stream]
 
 
 @pytest.mark.parametrize("mark", ["", '"'], ids=["number", "text"])
-def test_amounts_that_nobody_can_read_become_null(mark: str, tmp_path: Path) -> None:
-    bills = [f'{{"id": "{n}", "amount": {mark}{each}{mark}}}' for n, each in enumerate(NUMBERS)]
-    bills.append('{"id": "b", "amount": 0.10}')
-    bodies = {
-        "/billables": f'{{"_embedded": {{"billables": [{", ".join(bills)}]}}}}',
-        "/user": '{"id": "u", "name": "U"}',
-    }
-    began = monotonic()
-    output = _run(tmp_path, bodies, "billables", "user")
-    assert monotonic() - began < 20
-    assert output.status == 0
-    assert "Traceback" not in output.stderr
-    amounts = {row["id"]: row["amount"] for row in output.rows["billables"]}
-    assert amounts == {**{str(n): None for n in range(len(NUMBERS))}, "b": Decimal("0.10")}
-    assert output.rows["user"] == [{"id": "u", "name": "U"}]
-    assert _warnings(output) == {
-        "billables": [f"field amount: {each} becomes null" for each in KINDS]
-    }
+def test_numbers_are_exact_or_null(mark: str, caplog: pytest.LogCaptureFixture) -> None:
+    texts = [*NUMBERS, *GOOD_NUMBERS]
+    bills = ",".join(
+        f'{{"id": "{n}", "amount": {mark}{text}{mark}}}' for n, text in enumerate(texts)
+    )
+    body = f'{{"_embedded": {{"billables": [{bills}]}}}}'.encode()
+    output = sync_bodies({"/billables": body}, "billables")
+    amounts = [row["amount"] for row in _rows(output, "billables")]
+    assert amounts == [None] * len(NUMBERS) + list(GOOD_NUMBERS.values())
+    warnings = [f"field amount: {what} becomes null" for what in (OUT_OF_RANGE, NOT_FINITE)]
+    assert [each for each in caplog.messages if "becomes null" in each] == warnings
 
 
 @pytest.mark.parametrize(
-    "number", ["1e1000000", "1e99999999999999999999", "1e-99999999999999999999", "9" * 5000, "NaN"]
+    ("stream", "column", "value", "wanted"),
+    [
+        ("billables", "amount", "ten", None),
+        ("billables", "amount", True, None),
+        ("billables", "amount", [1], None),
+        ("billables", "amount", "", None),
+        ("deployment_logfiles", "file_size", "5", 5),
+        ("deployment_logfiles", "file_size", 5.0, 5),
+        ("deployment_logfiles", "file_size", 5.5, None),
+        ("deployment_logfiles", "file_size", 1 << 63, None),
+        ("clusters", "multitenant", "false", False),
+        ("clusters", "multitenant", "TRUE", True),
+        ("clusters", "multitenant", 0, False),
+        ("clusters", "multitenant", "maybe", None),
+        ("clusters", "multitenant", [], None),
+        ("clusters", "created_at", "soon", None),
+        ("clusters", "created_at", 3, None),
+        ("clusters", "created_at", {}, None),
+        ("clusters", "tags", "eu", ["eu"]),
+        ("clusters", "tags", 5, None),
+        ("clusters", "name", 12, "12"),
+        ("clusters", "name", True, "true"),
+        ("clusters", "name", ["a", 1], '["a",1]'),
+        ("teams", "users", [{"id": 1, "name": []}, "nobody", None], [{"id": "1", "name": "[]"}]),
+        ("deployment_backups", "id", 7, "7"),
+    ],
 )
-def test_a_number_anywhere_is_survived(number: str, tmp_path: Path) -> None:
+def test_a_value_of_another_type(
+    stream: str, column: str, value: Any, wanted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = stream.removeprefix("deployment_")
+    path = f"/deployments/d/{name}" if name != stream else f"/{name}"
+    output = sync_bodies({path: listed(name, {"id": "x", column: value})}, stream)
+    (row,) = _rows(output, stream)
+    assert row[column] == wanted
+    assert type(row[column]) is type(wanted)
+    assert (f"field {column}: a " in caplog.text) == (wanted is None)
+
+
+@pytest.mark.parametrize("number", ["1e1000000", "1e99999999999999999999", "9" * 5000, "NaN"])
+def test_a_number_within_an_object_becomes_null(
+    number: str, caplog: pytest.LogCaptureFixture
+) -> None:
     what = NUMBERS.get(number, OUT_OF_RANGE)
-    event = f'{{"id": "e", "event": {number}, "created_at": "2017-08-30T12:46:29.000Z", '
-    event += f'"data": {{"a": [1.5, {{"b": {number}}}, {number}]}}, "ip": "x"}}'
-    details = {"id": "d", "connection_strings": {"misc": {"x": 0}, "cli": [0]}}
-    output = _run(
-        tmp_path,
-        {
-            "/audit_events": f'{{"_embedded": {{"audit_events": [{event}]}}}}',
-            "/deployments": '{"_embedded": {"deployments": [{"id": "d", "name": [0]}]}}'.replace(
-                "0", number
-            ),
-            "/deployments/d": json.dumps(details).replace("0", number),
-        },
-        "audit_events",
-        "deployments",
-        "deployment_details",
-        include_connection_strings=True,
-        start_date="2017-01-01",
-    )
-    assert output.status == 0
-    assert "Traceback" not in output.stderr
-    (row,) = output.rows["audit_events"]
+    data = f'{{"a": [1.5, {{"b": {number}}}, {number}]}}'
+    event = f'{{"id": "e", "event": {number}, "created_at": "{AT}", "data": {data}}}'
+    body = f'{{"_embedded": {{"audit_events": [{event}]}}}}'.encode()
+    (row,) = _rows(sync_bodies({"/audit_events": body}, "audit_events"), "audit_events")
     assert row["data"] == {"a": [Decimal("1.5"), {"b": None}, None]}
-    (row,) = output.rows["deployment_details"]
-    assert row["connection_strings"]["misc"] == {"x": None}
-    (row,) = output.rows["deployments"]
-    assert row["name"] is None
-    found = _warnings(output)
-    assert f"field data.a[].b: {what} becomes null" in found["audit_events"]
-    assert f"field data.a[]: {what} becomes null" in found["audit_events"]
-    assert f"field connection_strings.misc.x: {what} becomes null" in (found["deployment_details"])
-    assert found["deployments"] == [f"field name: {OUT_OF_RANGE} becomes null"]
+    for path in ("data.a[].b", "data.a[]"):
+        assert f"field {path}: {what} becomes null" in caplog.messages
 
 
-def test_unknown_members_of_objects_in_an_object_are_reported(tmp_path: Path) -> None:
-    details = {"id": "d", "connection_strings": {"foo": 1, "direct": ["x"], "misc": {"any": 1}}}
-    versions = [{"application": "redis", "version": "4", "x": 1}]
-    output = _run(
-        tmp_path,
-        {
-            "/deployments": '{"_embedded": {"deployments": [{"id": "d"}]}}',
-            "/deployments/d": json.dumps(details),
-            "/deployments/d/team_roles": json.dumps(
-                {
-                    "_embedded": {
-                        "team_roles": [
-                            {
-                                "name": "admin",
-                                "teams": [{"id": "t", "users": [{"id": "u", "age": 1}]}],
-                            }
-                        ]
-                    }
-                }
-            ),
-            "/teams": json.dumps(
-                {
-                    "_embedded": {
-                        "teams": [
-                            {
-                                "id": "t",
-                                "name": "T",
-                                "users": [{"id": "u", "name": "U", "email": "x"}],
-                            }
-                        ]
-                    }
-                }
-            ),
-            "/databases": json.dumps(
-                {
-                    "_embedded": {
-                        "applications": [{"type": "redis", "_embedded": {"versions": versions}}]
-                    }
-                }
-            ),
-        },
-        "databases",
-        "deployment_details",
-        "deployment_team_roles",
-        "teams",
-        include_connection_strings=True,
-    )
-    assert output.status == 0
-    assert _warnings(output) == {
-        "databases": ["undocumented field versions[].x is ignored"],
-        "deployment_details": ["undocumented field connection_strings.foo is ignored"],
-        "deployment_team_roles": ["undocumented field teams[].users[].age is ignored"],
-        "teams": ["undocumented field users[].email is ignored"],
+@pytest.mark.parametrize("maps", MAPS)
+def test_a_null_character_is_replaced_wherever_it_is(
+    maps: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = {"a": {"b": "\0"}, "c\0": ["x\0y", {"d": "\0"}]}
+    events = [{"id": f"e{n}", "created_at": AT, "email": "\0@x", "data": data} for n in (1, 2)]
+    events.append({"id": "e3", "created_at": AT, "data": ["\0"]})
+    bodies = {
+        "/audit_events": listed("audit_events", *events),
+        "/teams": listed("teams", {"id": "t", "users": [{"id": "u", "name": "\0"}]}),
     }
-    assert output.rows["teams"] == [{"id": "t", "name": "T", "users": [{"id": "u", "name": "U"}]}]
-
-
-@pytest.mark.parametrize("maps", [{}, {"stream_maps": {"accounts": {"id": "id"}}}])
-def test_the_first_unknown_fields_are_named_and_all_are_counted(
-    maps: dict[str, Any], tmp_path: Path
-) -> None:
-    fields = {f"field{n:06}": n for n in range(30_000)}
-    accounts = {"_embedded": {"accounts": [{"id": "a", **fields}, {"id": "b", **fields}]}}
-    output = _run(tmp_path, {"/accounts": json.dumps(accounts)}, "accounts", **maps)
-    assert output.status == 0
-    assert [row["id"] for row in output.rows["accounts"]] == ["a", "b"]
-    assert _warnings(output)["accounts"] == [
-        *(f"undocumented field field{n:06} is ignored" for n in range(20)),
-        "30,000 undocumented fields are ignored: the first 20 are named above",
+    rows = sync_bodies(bodies, "audit_events", "teams", start_date="2017-08-30", **maps).rows
+    assert [(row["email"], row["data"]) for row in rows["audit_events"]] == [
+        (None, {"_value": ["\ufffd"]}),
+        ("\ufffd@x", {"a": {"b": "\ufffd"}, "c\ufffd": ["x\ufffdy", {"d": "\ufffd"}]}),
+        ("\ufffd@x", {"a": {"b": "\ufffd"}, "c\ufffd": ["x\ufffdy", {"d": "\ufffd"}]}),
+    ]
+    assert rows["teams"][0]["users"] == [{"id": "u", "name": "\ufffd"}]
+    assert sorted(each for each in caplog.messages if "U+FFFD" in each) == [
+        f"field {name}: U+0000 becomes U+FFFD" for name in ("data", "email", "users")
     ]
 
 
-def test_values_that_become_null_are_named_and_counted(tmp_path: Path) -> None:
-    data = ", ".join(f'"f{n}": NaN' for n in range(50))
-    event = f'{{"id": "e", "created_at": "2017-08-30T12:46:29.000Z", "data": {{{data}}}}}'
-    body = f'{{"_embedded": {{"audit_events": [{event}]}}}}'
-    output = _run(tmp_path, {"/audit_events": body}, "audit_events", start_date="2017-01-01")
-    assert output.status == 0
-    (row,) = output.rows["audit_events"]
-    assert row["data"] == {f"f{n}": None for n in range(50)}
-    assert _warnings(output)["audit_events"] == [
-        *(f"field data.f{n}: {NOT_FINITE} becomes null" for n in range(20)),
-        "50 fields have values that become null: the first 20 are named above",
-    ]
-
-
-def test_no_more_fields_are_kept_than_can_be_counted(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("maps", MAPS)
+@pytest.mark.parametrize(
+    ("names", "stored"),
+    [
+        ([rb"a\ud800", rb"a\uD801"], [r"a\ud800", r"a\ud801"]),
+        ([b"a\xff", b"a\xfe", b"a\xc3\xa9"], [r"a\udcff", r"a\udcfe", "aé"]),
+    ],
+)
+def test_keys_that_are_not_valid_unicode_stay_different(
+    names: list[bytes], stored: list[str], maps: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tap_compose.rows._MOST_COUNTED", 30)
-    warnings = FieldWarnings(logging.getLogger("tests"))
-    for n in range(100):
-        warnings.unknown(f"f{n}")
-    warnings.log_counts()
-    assert len(caplog.messages) == 21
-    assert caplog.messages[-1] == (
-        "at least 30 undocumented fields are ignored: the first 20 are named above"
+    users = b",".join(b'{"type": "ssh", "name": "%s"}' % each for each in names)
+    body = b'{"_embedded": {"portal_users": [%s]}}' % users
+    output = sync_bodies({"/deployments/d/portal_users": body}, "deployment_portal_users", **maps)
+    rows = _rows(output, "deployment_portal_users")
+    assert [row["name"] for row in rows] == stored
+    warning = "field name: a text is not valid Unicode, and is escaped"
+    assert [each for each in caplog.messages if "Unicode" in each] == [warning]
+
+
+def test_an_id_that_is_not_valid_unicode_joins(caplog: pytest.LogCaptureFixture) -> None:
+    bodies = {
+        "/deployments": rb'{"_embedded": {"deployments": [{"id": "d\ud800"}]}}',
+        r"/deployments/d%5Cud800/roles": listed("roles", {"name": "admin"}),
+    }
+    rows = sync_bodies(bodies, "deployments", "deployment_roles").rows
+    assert (
+        rows["deployments"][0]["id"] == rows["deployment_roles"][0]["deployment_id"] == r"d\ud800"
     )
+    assert "field id: a text is not valid Unicode, and is escaped" in caplog.messages
+
+
+@pytest.mark.parametrize("maps", MAPS)
+def test_output_is_ascii_whatever_the_texts(maps: Any) -> None:
+    names = ["Zoë 中", "\U0001f600", "é\u2028\x7f", "plain", r"\u00e9", '"\\ü']
+    teams = [{"id": f"é{n}", "name": name} for n, name in enumerate(names)]
+    bodies = {
+        "/deployments": listed("deployments", {"id": "dé"}),
+        "/deployments/d%C3%A9/recipes": listed("recipes", {"id": "r", "updated_at": AT}),
+        "/teams": json.dumps(listed("teams", *teams), ensure_ascii=False).encode(),
+    }
+    output = sync_bodies(bodies, "teams", "deployment_recipes", **maps)
+    assert output.stdout.isascii()
+    assert [row["name"] for row in output.rows["teams"]] == names
+    (partition,) = output.bookmarks["deployment_recipes"]["partitions"]
+    assert partition["context"] == {"deployment_id": "dé"}
+    assert b'"plain"' in output.stdout
+
+
+def test_a_body_in_utf_16_or_with_a_byte_order_mark() -> None:
+    text = json.dumps(listed("teams", {"id": "t", "name": "é"}), ensure_ascii=False)
+    for encoding in ("utf-8-sig", "utf-16"):
+        (row,) = _rows(sync_bodies({"/teams": text.encode(encoding)}, "teams"), "teams")
+        assert row["name"] == "é"
+
+
+def test_unknown_fields_are_reported_once_at_any_depth(caplog: pytest.LogCaptureFixture) -> None:
+    users = [{"id": "u", "name": "U", "email": "x"}]
+    versions = [{"application": "redis", "version": "4", "x": 1}]
+    strings = {"foo": 1, "direct": ["x"], "misc": {"any": 1}}
+    teams = listed("teams", *({"id": n, "plan": 1, "_links": {}, "users": users} for n in "ab"))
+    bodies = {
+        "/deployments/d": {"id": "d", "connection_strings": strings},
+        "/databases": listed("applications", {"type": "redis", **listed("versions", *versions)}),
+        "/teams": teams,
+    }
+    streams = ("databases", "deployment_details", "teams")
+    output = sync_bodies(bodies, *streams, include_connection_strings=True)
+    assert [row["users"] for row in _rows(output, "teams")] == [[{"id": "u", "name": "U"}]] * 2
+    assert [each for each in caplog.messages if "undocumented" in each] == [
+        "undocumented field versions[].x is ignored",
+        "undocumented field connection_strings.foo is ignored",
+        "undocumented field users[].email is ignored",
+        "undocumented field plan is ignored",
+    ]
+
+
+@pytest.mark.parametrize("maps", MAPS)
+def test_only_the_first_fields_are_named(maps: Any, caplog: pytest.LogCaptureFixture) -> None:
+    fields = {f"field{n:06}": n for n in range(30_000)}
+    data = ",".join(f'"f{n}": NaN' for n in range(50)).encode()
+    event = b'{"id": "e", "created_at": "2017-08-30T12:46:29Z", "data": {%s}}' % data
+    bodies = {
+        "/accounts": listed("accounts", {"id": "a", **fields}, {"id": "b", **fields}),
+        "/audit_events": b'{"_embedded": {"audit_events": [%s]}}' % event,
+    }
+    output = sync_bodies(bodies, "accounts", "audit_events", **maps)
+    assert [row["id"] for row in _rows(output, "accounts")] == ["a", "b"]
+    assert [each for each in caplog.messages if " field" in each or each.startswith("field")] == [
+        *(f"undocumented field field{n:06} is ignored" for n in range(20)),
+        "more undocumented fields are ignored: the first 20 are named above",
+        *(f"field data.f{n}: {NOT_FINITE} becomes null" for n in range(20)),
+        "more fields have values that become null: the first 20 are named above",
+    ]
