@@ -6,6 +6,7 @@ Whatever is wrong with them is a ``SettingsError``: one line that names the sett
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass, fields
@@ -359,11 +360,12 @@ def _from_text(text: str, types: list[str]) -> Any:
         return words.get(text.lower(), text)
     if not {"integer", "number", "array", "object"} & set(types):
         return text
+    if "array" in types and not text.lstrip().startswith("["):  # 59000001 is a text, too
+        return [each.strip() for each in text.split(",") if each.strip()]
     try:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError):
-        parts = [each.strip() for each in text.split(",")] if "array" in types else []
-        return [each for each in parts if each] or text
+        return text
 
 
 def read_input(option: str, name: str, read: Callable[[], bytes]) -> dict[str, Any]:
@@ -378,7 +380,9 @@ def read_input(option: str, name: str, read: Callable[[], bytes]) -> dict[str, A
         SettingsError: If it is not a JSON object.
     """
     try:
-        return msgspec.json.decode(read().decode("utf-8-sig"), type=dict[str, Any])
+        content = read()
+        text = content.decode(json.detect_encoding(content))  # PowerShell's > writes UTF-16
+        return msgspec.json.decode(text, type=dict[str, Any])
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or f"it is not a JSON object: {error}"
         raise SettingsError(f"--{option}: {name} cannot be read: {reason}") from None
@@ -406,7 +410,8 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     """Reject a state that this tap cannot have written, instead of using half of it.
 
     Args:
-        state: The state, or a STATE message, as some targets print it.
+        state: The state; or around it a STATE message, as some targets print, or what
+            ``meltano state get`` prints.
 
     Returns:
         The state.
@@ -414,8 +419,9 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     Raises:
         SettingsError: If it was not written by this tap.
     """
-    if state.get("type") == "STATE" and isinstance(state.get("value"), dict):
-        state = state["value"]
+    for name in ("value", "singer_state"):
+        if isinstance(state.get(name), dict):
+            state = state[name]
     bookmarks = state.get("bookmarks") if state else {}
     if not isinstance(bookmarks, dict):
         raise SettingsError("the state has no object of bookmarks: it was not written by this tap")

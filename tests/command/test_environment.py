@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -29,68 +29,99 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", SCHEMA["properties"])
-def test_an_empty_variable_is_not_set(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    variable = f"TAP_COMPOSE_{name.upper()}"
+def test_an_empty_variable_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = [f"TAP_COMPOSE_{name.upper()}" for name in SCHEMA["properties"]]
     for empty in ("", " ", "\t"):
-        monkeypatch.setenv(variable, empty)
+        for each in variables:
+            monkeypatch.setenv(each, empty)
+        (tmp_path / ".env").write_text("".join(f"{each}='{empty}'\n" for each in variables))
         assert environment_config(SCHEMA) == {}
-        (tmp_path / ".env").write_text(f"{variable}='{empty}'\n")
-        assert environment_config(SCHEMA) == {}
-        (tmp_path / ".env").write_text(f"{variable}=1\n")
-        assert environment_config(SCHEMA).keys() == {name}
-        (tmp_path / ".env").unlink()
+        (tmp_path / ".env").write_text("".join(f"{each}=1\n" for each in variables))
+        assert environment_config(SCHEMA).keys() == SCHEMA["properties"].keys()
 
 
-def test_empty_deployment_ids_mean_all_deployments(sandbox: Sandbox, tmp_path: Path) -> None:
-    (tmp_path / "catalog").write_text(json.dumps(catalog_of("deployment_scalings")))
-    environment = {
-        "TAP_COMPOSE_API_TOKEN": sandbox.token,
-        "TAP_COMPOSE_API_URL": sandbox.url,
-        "TAP_COMPOSE_DEPLOYMENT_IDS": "",
-        "TAP_COMPOSE_START_DATE": "",
-        "TAP_COMPOSE_MAX_CONCURRENCY": "",
-    }
-    output = command("--config", "ENV", "--catalog", tmp_path / "catalog", environment=environment)
-    ids = [row["deployment_id"] for row in output.rows["deployment_scalings"]]
-    assert set(ids) == set(sandbox.account.deployment_ids) - {sandbox.account.leaving}
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("deployment_ids", "590000000000000000000001", ["590000000000000000000001"]),
+        ("deployment_ids", "590000000000000000000001,2", ["590000000000000000000001", "2"]),
+        ("deployment_ids", "5e3, true,,null", ["5e3", "true", "null"]),
+        ("deployment_ids", ' ["a", "b"]', ["a", "b"]),
+        ("deployment_ids", '["a", ', '["a", '),
+        ("api_token", "12345678", "12345678"),
+        ("api_token", "true", "true"),
+        ("start_date", "2020", "2020"),
+        ("user_agent", '"x"', '"x"'),
+        ("deployment_shard", "1/2", "1/2"),
+        ("max_concurrency", "8", 8),
+        ("max_concurrency", "x", "x"),
+        ("request_timeout", "1.5", 1.5),
+        ("fail_on_skip", "YES", True),
+        ("fail_on_skip", "0", False),
+        ("fail_on_skip", "flase", "flase"),
+        ("stream_maps", '{"teams": null}', {"teams": None}),
+        ("stream_maps", "{", "{"),
+    ],
+)
+def test_the_schema_decides_the_type(
+    name: str, text: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TAP_COMPOSE_{name.upper()}", text)
+    assert environment_config(SCHEMA) == {name: value}
 
 
-def test_a_list_of_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for text in ("a, b,,", '["a", "b"]'):
-        monkeypatch.setenv("TAP_COMPOSE_DEPLOYMENT_IDS", text)
-        assert environment_config(SCHEMA) == {"deployment_ids": ["a", "b"]}
+def test_a_value_of_the_wrong_type_is_refused(tmp_path: Path) -> None:
+    for name, value, wanted in (
+        ("MAX_CONCURRENCY", "x", "max_concurrency is not valid: 'x' is not of type 'integer'"),
+        ("FAIL_ON_SKIP", "flase", "fail_on_skip is not valid: 'flase' is not of type 'boolean'"),
+        ("STREAM_MAPS", "{", "stream_maps is not valid: the rule 'type' of its schema fails"),
+        ("DEPLOYMENT_IDS", "[1]", "deployment_ids.0 is not valid: the rule 'type' of its schema"),
+    ):
+        variables = {"TAP_COMPOSE_API_TOKEN": "t", f"TAP_COMPOSE_{name}": value}
+        output = command("--config", "ENV", environment=variables, cwd=tmp_path)
+        assert output.status == 1
+        assert f"| {wanted}" in output.stderr.splitlines()[-1]
 
 
-def test_the_environment_wins_over_the_file(
+def test_the_environment_wins_over_dotenv_and_that_over_files(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    ids = sandbox.account.deployment_ids[:2]
+    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
+    config.write_text(json.dumps(config_for(sandbox, user_agent="file/1", deployment_ids=[])))
+    (tmp_path / ".env").write_text(
+        "\ufeffTAP_COMPOSE_USER_AGENT=dotenv/1\n"
+        f"TAP_COMPOSE_DEPLOYMENT_IDS={ids[0]},{ids[1]}\nTAP_COMPOSE_MAX_CONCURRENCY=\n",
+        encoding="utf-8",
+    )
+    catalog.write_text(json.dumps(catalog_of("deployment_scalings")))
+    for first, second in ((config, "ENV"), ("ENV", config)):
+        for environment in ({}, {"TAP_COMPOSE_USER_AGENT": "environment/1"}):
+            sandbox.log.clear()
+            output = command(
+                *("--config", first, "--config", second, "--catalog", catalog),
+                cwd=tmp_path,
+                environment=environment,
+            )
+            assert output.status == 0
+            assert [row["deployment_id"] for row in output.rows["deployment_scalings"]] == ids
+            winner = environment.get("TAP_COMPOSE_USER_AGENT", "dotenv/1")
+            assert {each["user-agent"] for each in sandbox.log.headers} == {winner}
+
+
+def test_dotenv_of_a_folder_above_is_not_read_and_sets_only_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / ".env").write_text("TAP_COMPOSE_MAX_RETRIES=1\nTAP_COMPOSE_API_TOKEN=file\n")
-    monkeypatch.setenv("TAP_COMPOSE_MAX_RETRIES", "2")
-    assert environment_config(SCHEMA) == {"max_retries": 2, "api_token": "file"}
-
-
-def test_a_file_in_a_folder_above_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".env").write_text("TAP_COMPOSE_API_URL=https://elsewhere.example\n")
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    (tmp_path / ".env").write_text("TAP_COMPOSE_MAX_RETRIES=1\nHTTPS_PROXY=http://elsewhere\n")
+    assert environment_config(SCHEMA) == {"max_retries": 1}
+    assert "HTTPS_PROXY" not in os.environ
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
     assert environment_config(SCHEMA) == {}
 
 
-def test_the_file_sets_nothing_but_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("HTTPS_PROXY", raising=False)
-    (tmp_path / ".env").write_text("HTTPS_PROXY=http://elsewhere.example\n")
-    assert environment_config(SCHEMA) == {}
-    assert "HTTPS_PROXY" not in os.environ
-
-
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+def test_a_dotenv_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"TAP_COMPOSE_API_TOKEN=\xff\xfe\n")
     output = command("--config", "ENV", cwd=tmp_path)
     assert (output.status, output.stdout) == (1, b"")
@@ -98,25 +129,20 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     assert output.stderr.count(".env cannot be read: 'utf-8' codec can't decode byte") == 1
 
 
-def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
-    pipe = named_pipe(tmp_path / ".env")
-    writer = threading.Thread(target=pipe.write_text, args=("TAP_COMPOSE_MAX_RETRIES=3\n",))
-    writer.start()
-    assert environment_config(SCHEMA) == {"max_retries": 3}
-    writer.join()
-
-
 def test_inputs_may_be_pipes(sandbox: Sandbox, tmp_path: Path) -> None:
     texts = {
         "config": json.dumps(config_for(sandbox)),
         "catalog": json.dumps(catalog_of("user")),
         "state": "{}",
+        ".env": "TAP_COMPOSE_USER_AGENT=pipe/1",
     }
-    arguments: list[str] = []
+    arguments: list[str] = ["--config", "ENV"]
     for name, text in texts.items():
         pipe = named_pipe(tmp_path / name)
         threading.Thread(target=pipe.write_text, args=(text,), daemon=True).start()
-        arguments += [f"--{name}", str(pipe)]
-    output = command(*arguments, timeout=60)
+        arguments += [f"--{name}", str(pipe)] if name != ".env" else []
+    sandbox.log.clear()
+    output = command(*arguments, timeout=60, cwd=tmp_path)
     assert output.status == 0, output.stderr
     assert output.rows.keys() == {"user"}
+    assert {each["user-agent"] for each in sandbox.log.headers} == {"pipe/1"}
