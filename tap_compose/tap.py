@@ -353,6 +353,10 @@ def main() -> None:
 def _run_command() -> None:
     try:
         command = TapCompose.cli  # sets the log up
+    except ValueError as error:
+        problem = f"the log cannot be set up: {error}; check LOGLEVEL and SINGER_SDK_LOG_CONFIG"
+        raise StopRun(problem) from None
+    try:
         protect_handlers()
         # singer-sdk 0.54.9 begins each log with whether it parses "env var settings".
         TapCompose.logger.addFilter(lambda record: "env var" not in str(record.msg))

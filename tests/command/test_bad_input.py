@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
+from singer_sdk.exceptions import MappingError
 
-from tap_compose.settings import Settings, SettingsError
+from tap_compose.settings import SettingsError
+from tap_compose.tap import TapCompose
 from tests.support.tap_runs import Output, catalog_of, command, config_for, discover, sync
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_compose.sandbox.server import Sandbox
+
+GOOD = {"api_token": "a-token-for-tests"}
 
 
 def _complaints(output: Output) -> list[str]:
@@ -29,52 +33,33 @@ def _complaints(output: Output) -> list[str]:
     ]
 
 
-def _refused(tmp_path: Path, config: Any, **environment: str) -> str:
-    """The one line with which a config is refused."""
-    path = tmp_path / "config.json"
-    path.write_text(config if isinstance(config, str) else json.dumps(config))
-    output = command("--config", path, environment=environment)
-    assert output.status == 1
-    assert output.stdout == b""
-    (line,) = _complaints(output)
-    return line
+def _run(tmp_path: Path, config: Any, **inputs: Any) -> Output:
+    """Run the command with a config and other input files, as JSON or bytes."""
+    arguments: list[str | Path] = []
+    for name, content in {"config": config, **inputs}.items():
+        path = tmp_path / f"{name}.json"
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        arguments += [f"--{name}", path]
+    return command(*arguments)
 
 
-GOOD = {"api_token": "a-token-for-tests"}
-
-
-def test_no_token(tmp_path: Path) -> None:
-    line = _refused(tmp_path, {})
-    assert line.startswith("api_token is missing: ask whoever runs the server for one")
-    assert "TAP_COMPOSE_API_TOKEN" in line
+def _problems(**settings: Any) -> tuple[str, ...]:
+    """The lines with which settings are refused."""
+    with pytest.raises((SettingsError, MappingError)) as caught:
+        TapCompose(config={**GOOD, **settings})
+    return caught.value.args
 
 
 @pytest.mark.parametrize(
     ("setting", "value", "expected"),
     [
+        ("api_token", None, "api_token is missing: ask whoever runs the server for one"),
         ("api_token", "", "api_token must be printable ASCII without blanks: copy it again"),
         ("api_token", "two words", "api_token must be printable ASCII without blanks"),
         ("api_token", 12345678, "api_token must be a string, in quotes"),
         ("api_url", "http://api.compose.io/2016-07", "api_url must start with https: http"),
-        (
-            "api_url",
-            "api.compose.io",
-            "api_url must be a URL such as http://127.0.0.1:8080/2016-07",
-        ),
-        (
-            "api_url",
-            "https://me:hidden@api.example",
-            (
-                "api_url must be a URL such as http://127.0.0.1:8080/2016-07 without user, "
-                "password or query, not 'https://***@api.example'"
-            ),
-        ),
-        ("max_concurrency", 0, "max_concurrency is not valid: 0 is less than the minimum of 1"),
-        (
-            "max_concurrency",
-            65,
-            "max_concurrency is not valid: 65 is greater than the maximum of 64",
-        ),
+        ("api_url", "https://me:hidden@a.example", "api_url must be a URL such as http://127.0"),
+        ("max_concurrency", 65, "max_concurrency is not valid: 65 is greater than the maximum of"),
         ("max_retries", -1, "max_retries is not valid: -1 is less than the minimum of 0"),
         ("request_timeout", 0, "request_timeout is not valid: 0 is less than or equal to the min"),
         ("lookback_seconds", -5, "lookback_seconds is not valid: -5 is less than the minimum of 0"),
@@ -85,50 +70,21 @@ def test_no_token(tmp_path: Path) -> None:
         ("end_date", "2020-13-01", "end_date must be a date or a time such as 2020-01-01"),
         ("deployment_shard", "9/8", "deployment_shard must be one shard of several, such as 2/8"),
         ("deployment_shard", "0/8", "deployment_shard must be one shard of several, such as 2/8"),
-        (
-            "user_agent",
-            "a\nb",
-            "user_agent must be printable ASCII without spaces around it, not 'a\\nb'",
-        ),
+        ("user_agent", "a\nb", "user_agent must be printable ASCII without spaces around it, not"),
     ],
 )
-def test_a_bad_value_in_a_file(tmp_path: Path, setting: str, value: Any, expected: str) -> None:
-    line = _refused(tmp_path, {**GOOD, setting: value})
+def test_a_bad_value(setting: str, value: Any, expected: str) -> None:
+    (line,) = _problems(**{setting: value})
     assert line.startswith(expected)
     assert "12345678" not in line
     assert "hidden" not in line
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "expected"),
-    [
-        ("MAX_CONCURRENCY", "x", "max_concurrency is not valid: 'x' is not of type 'integer'"),
-        ("FAIL_ON_SKIP", "flase", "fail_on_skip is not valid: 'flase' is not of type 'boolean'"),
-        ("STREAM_MAPS", "{", "stream_maps is not valid: the rule 'type' of its schema fails"),
-        ("DEPLOYMENT_SHARD", "2", "deployment_shard must be one shard of several"),
-    ],
-)
-def test_a_bad_value_in_the_environment(variable: str, value: str, expected: str) -> None:
-    output = command(
-        "--config",
-        "ENV",
-        environment={"TAP_COMPOSE_API_TOKEN": "t", f"TAP_COMPOSE_{variable}": value},
-    )
-    assert output.status == 1
-    (line,) = _complaints(output)
-    assert line.startswith(expected)
-
-
-def test_several_bad_values_have_a_line_each(tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"max_retries": 99, "fail_on_skip": 3}))
-    output = command("--config", path)
-    assert output.status == 1
-    assert sorted(each.split()[0] for each in _complaints(output)) == [
-        "api_token",
-        "fail_on_skip",
-        "max_retries",
-    ]
+def test_bad_values_have_a_line_each_and_nothing_else_happens(tmp_path: Path) -> None:
+    output = _run(tmp_path, {"max_retries": 99, "fail_on_skip": 3})
+    assert (output.status, output.stdout) == (1, b"")
+    names = [each.split()[0] for each in _complaints(output)]
+    assert sorted(names) == ["api_token", "fail_on_skip", "max_retries"]
 
 
 @pytest.mark.parametrize(
@@ -143,24 +99,15 @@ def test_several_bad_values_have_a_line_each(tmp_path: Path) -> None:
         "https://",
         "https:api.compose.io",
         "ftp://api.compose.io",
+        "api.compose.io",
         "https://api.compose.io/2016-07?x=1",
         "https://api.compose.io/2016-07#x",
         "",
     ],
 )
-def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(SettingsError, match="^api_url must be a URL such as http://127.0.0.1:8080"):
-        Settings.from_config({"api_token": "t", "api_url": url})
-
-
-def test_a_token_in_an_address_is_masked_before_it_is_cut(tmp_path: Path) -> None:
-    token = "0123456789abcdef" * 4
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"api_token": token, "api_url": f"https://x:{token}@a.example"}))
-    output = command("--config", path)
-    assert output.status == 1
-    assert "not 'https://***@a.example'" in output.stderr
-    assert token[:12] not in output.stderr
+def test_an_address_that_is_not_valid(url: str) -> None:
+    (line,) = _problems(api_url=url)
+    assert line.startswith("api_url must be a URL such as http://127.0.0.1:8080")
 
 
 @pytest.mark.parametrize(
@@ -175,150 +122,135 @@ def test_a_token_in_an_address_is_masked_before_it_is_cut(tmp_path: Path) -> Non
         "http://localhost",
     ],
 )
-def test_an_address_that_is_one(url: str) -> None:
-    assert Settings.from_config({"api_token": "t", "api_url": f" {url}/ "}).api_url == url
+def test_an_address_that_is_valid(url: str) -> None:
+    assert TapCompose(config={**GOOD, "api_url": f" {url}/ "}).run.settings.api_url == url
 
 
-def test_null_and_a_byte_order_mark_in_a_config(sandbox: Sandbox, tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
-    nothing = dict.fromkeys(("stream_maps", "stream_map_config", "flattening_enabled"))
-    path.write_text(f"\ufeff{json.dumps(config_for(sandbox, **nothing))}")
-    assert command("--config", path).status == 0
+def test_a_token_in_an_address_is_masked_before_it_is_cut() -> None:
+    token = "0123456789abcdef" * 4
+    (line,) = _problems(api_token=token, api_url=f"https://x:{token}@a.example")
+    assert line.endswith("not 'https://***@a.example'")
 
 
-def test_an_end_date_before_the_start_date(tmp_path: Path) -> None:
+def test_an_end_date_before_the_start_date() -> None:
     for end in ("2019-12-31", "2020-01-01"):
-        line = _refused(tmp_path, {**GOOD, "start_date": "2020-01-01", "end_date": end})
+        (line,) = _problems(start_date="2020-01-01", end_date=end)
         assert line.startswith("end_date must be after start_date")
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("content", "expected"),
     [
-        (
-            '{"api_token": "secret-thing",}',
-            "config.json cannot be read: it is not a JSON object: JSON is ",
-        ),
-        ("", "config.json cannot be read: it is not a JSON object: Input data was truncated"),
-        ("[1]", "config.json cannot be read: it is not a JSON object: Expected `object`"),
-        (f'{{"api_token": {"[" * 100_000}', "config.json cannot be read: it is not a JSON object"),
-        (f'{{"a": {"[" * 900}{"]" * 900}}}', "api_token is missing"),
-        ('{"request_timeout": NaN}', "config.json cannot be read: it is not a JSON object: JSON"),
+        (b'{"api_token": "secret",}', "config.json cannot be read: it is not a JSON object: JSON "),
+        (b"", "config.json cannot be read: it is not a JSON object: Input data was truncated"),
+        (b"[1]", "config.json cannot be read: it is not a JSON object: Expected `object`"),
+        (b'{"a": ' + b"[" * 100_000, "config.json cannot be read: it is not a JSON object"),
+        (b'{"request_timeout": NaN}', "config.json cannot be read: it is not a JSON object: JSON"),
+        (b'{"user_agent": "\xff"}', "config.json cannot be read: it is not a JSON object: 'utf-8'"),
     ],
 )
-def test_a_malformed_config_file(tmp_path: Path, text: str, expected: str) -> None:
-    line = _refused(tmp_path, text)
+def test_a_malformed_config_file(tmp_path: Path, content: bytes, expected: str) -> None:
+    output = _run(tmp_path, content)
+    assert (output.status, output.stdout) == (1, b"")
+    (line,) = _complaints(output)
     assert expected in line
-    assert "secret-thing" not in line
+    assert "secret" not in line
 
 
-def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_config_file_that_does_not_exist(tmp_path: Path) -> None:
     output = command("--config", tmp_path / "none.json")
     assert output.status == 1
     (line,) = _complaints(output)
     assert line.endswith("none.json cannot be read: No such file or directory")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_input_files_may_have_a_byte_order_mark_or_be_in_utf_16(
+    sandbox: Sandbox, tmp_path: Path, encoding: str
+) -> None:
+    nothing = dict.fromkeys(("stream_maps", "stream_map_config", "flattening_enabled"))
+    inputs: dict[str, Any] = {
+        "config": config_for(sandbox, **nothing),
+        "catalog": catalog_of("user"),
+        "state": {},
+    }
+    output = _run(tmp_path, **{name: json.dumps(inputs[name]).encode(encoding) for name in inputs})
+    assert (output.status, list(output.rows)) == (0, ["user"])
+
+
+BOOKMARK = {"audit_events": {"replication_key_value": "2018-05-01T00:00:00Z"}}
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    "state",
     [
-        ("{", "is not a JSON object"),
-        ('{"audit_events": "2018-01-01"}', "the state has no object of bookmarks: it was not"),
-        ('{"bookmarks": []}', "the state has no object of bookmarks: it was not written by"),
-        ('{"bookmarks": {"audit_events": 3}}', "the state of audit_events was not written"),
+        {"bookmarks": BOOKMARK},
+        {"type": "STATE", "value": {"bookmarks": BOOKMARK}},
+        {"singer_state": {"bookmarks": BOOKMARK}},
+    ],
+    ids=["state", "message", "as meltano prints it"],
+)
+def test_a_state_in_each_form(tmp_path: Path, sandbox: Sandbox, state: Any) -> None:
+    output = _run(tmp_path, config_for(sandbox), catalog=catalog_of("audit_events"), state=state)
+    assert output.status == 0
+    assert min(row["created_at"] for row in output.rows["audit_events"]) > "2018-04-30T23:59"
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"audit_events": "2018-01-01"}, "the state has no object of bookmarks: it was not"),
+        ({"bookmarks": []}, "the state has no object of bookmarks: it was not written by"),
+        ({"bookmarks": {"audit_events": 3}}, "the state of audit_events was not written"),
         (
-            '{"bookmarks": {"audit_events": {"replication_key_value": 3}}}',
+            {"bookmarks": {"audit_events": {"replication_key_value": 3}}},
             "the state of audit_events was not written",
         ),
         (
-            '{"bookmarks": {"audit_events": {"replication_key_value": "monday"}}}',
+            {"bookmarks": {"audit_events": {"replication_key_value": "monday"}}},
             "the state of audit_events was not written by this tap: a bookmark is not a time",
         ),
         (
-            '{"bookmarks": {"deployment_recipes": {"partitions": [4]}}}',
+            {"bookmarks": {"deployment_recipes": {"partitions": [4]}}},
             "the state of deployment_recipes was not written",
         ),
     ],
 )
-def test_a_malformed_state_file(tmp_path: Path, text: str, expected: str) -> None:
-    state = tmp_path / "state.json"
-    state.write_text(text)
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(GOOD))
-    output = command("--config", config, "--state", state)
-    assert output.status == 1
-    (line,) = _complaints(output)
-    assert expected in line
+def test_a_state_that_this_tap_did_not_write(state: Any, expected: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{expected}"):
+        TapCompose(config=GOOD, state=state)
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("content", "expected"),
     [
-        ("{", "cannot be read: it is not a JSON object: Input data was truncated"),
-        ('{"streams": 4}', "is not a Singer catalog: TypeError"),
-        ('{"streams": ["accounts"]}', "is not a Singer catalog: "),
-        ('{"bookmarks": {}}', "is not a Singer catalog: KeyError('streams'); make one with"),
-        ('{"streams": []}', 'the catalog selects no stream: nothing to sync; set "selected": true'),
-        ('{"streams": [{}]}', "is not a Singer catalog: KeyError('tap_stream_id'); make one with"),
+        (b"{", "cannot be read: it is not a JSON object: Input data was truncated"),
+        (b'{"streams": ["accounts"]}', "is not a Singer catalog: "),
+        (b'{"bookmarks": {}}', "is not a Singer catalog: KeyError('streams'); make one with"),
+        (b'{"streams": []}', "the catalog selects no stream: nothing to sync; set "),
+        (b'{"streams": [{}]}', "is not a Singer catalog: KeyError('tap_stream_id'); make one"),
     ],
 )
-def test_a_malformed_catalog_file(tmp_path: Path, text: str, expected: str) -> None:
-    catalog, config = tmp_path / "catalog.json", tmp_path / "config.json"
-    catalog.write_text(text)
-    config.write_text(json.dumps(GOOD))
-    output = command("--config", config, "--catalog", catalog)
+def test_a_malformed_catalog_file(tmp_path: Path, content: bytes, expected: str) -> None:
+    output = _run(tmp_path, GOOD, catalog=content)
     assert (output.status, output.stdout) == (1, b"")
-    line = _complaints(output)[-1]
-    assert expected in line
+    assert expected in _complaints(output)[-1]
 
 
-def test_a_catalog_with_an_unknown_stream(tmp_path: Path, sandbox: Sandbox) -> None:
-    catalog = catalog_of("accounts")
-    catalog["streams"].append({**catalog["streams"][0], "tap_stream_id": "invoices"})
-    path = tmp_path / "catalog.json"
-    path.write_text(json.dumps(catalog))
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(config_for(sandbox)))
-    output = command("--config", config, "--catalog", path)
-    assert output.status == 0
-    assert _complaints(output) == ["unknown stream invoices in the catalog is ignored"]
-    assert output.rows.keys() == {"accounts"}
-
-
-def test_an_unknown_setting_is_named_with_the_nearest_known_one(
+def test_unknown_streams_and_settings_are_ignored_with_a_warning(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(config_for(sandbox, max_concurency=3, colour="red")))
-    catalog = tmp_path / "catalog.json"
-    catalog.write_text(json.dumps(catalog_of("user")))
-    output = command("--config", config, "--catalog", catalog)
+    catalog = catalog_of("accounts")
+    catalog["streams"].append({**catalog["streams"][0], "tap_stream_id": "invoices"})
+    config = config_for(sandbox, max_concurency=3, colour="red")
+    output = _run(tmp_path, config, catalog=catalog)
     assert output.status == 0
     assert _complaints(output) == [
         "unknown setting max_concurency is ignored; did you mean max_concurrency?",
         "unknown setting colour is ignored",
+        "unknown stream invoices in the catalog is ignored",
     ]
-
-
-def test_the_settings_of_the_sdk_are_known(tmp_path: Path, sandbox: Sandbox) -> None:
-    config = tmp_path / "config.json"
-    settings = {
-        "stream_maps": {"user": {"name": None}},
-        "stream_map_config": {},
-        "flattening_enabled": True,
-        "flattening_max_depth": 1,
-    }
-    config.write_text(json.dumps(config_for(sandbox, **settings)))
-    catalog = tmp_path / "catalog.json"
-    catalog.write_text(json.dumps(catalog_of("user")))
-    output = command("--config", config, "--catalog", catalog)
-    assert (output.status, _complaints(output)) == (0, [])
-    assert [set(row) for row in output.rows["user"]] == [{"id"}]
-
-
-def test_a_stream_map_that_makes_no_sense(tmp_path: Path) -> None:
-    line = _refused(tmp_path, {**GOOD, "stream_maps": {"user": {"id": None}}})
-    assert line.startswith("Removing key property 'id' is not permitted")
+    assert output.rows.keys() == {"accounts"}
 
 
 @pytest.mark.parametrize(
@@ -333,10 +265,6 @@ def test_a_stream_map_that_makes_no_sense(tmp_path: Path) -> None:
             "no stream account_user; did you mean account_users?",
         ),
         (
-            {"audit_events": {"emial": None}},
-            "audit_events has no column emial; did you mean email?",
-        ),
-        (
             {"audit_events": {"emial": "__NULL__"}},
             "audit_events has no column emial; did you mean email?",
         ),
@@ -345,62 +273,34 @@ def test_a_stream_map_that_makes_no_sense(tmp_path: Path) -> None:
             {"people": {"__source__": "account_users", "email": None}},
             "people has no column email; see tap-compose --discover",
         ),
-        (
-            {"audit_events": {"email": "sha256(emial)"}},
-            "audit_events.email uses emial, which is not a column or function; did you mean email?",
-        ),
-        (
-            {"audit_events": {"id": "sha265(id)", "__filter__": "qqq"}},
-            "audit_events.id uses sha265, which is not a column or function; did you mean sha256?",
-        ),
-        (
-            {"audit_events": {"__filter__": "email and qqq"}},
-            (
-                "audit_events.__filter__ uses qqq, which is not a column or function; "
-                "see tap-compose --discover"
-            ),
-        ),
-        (
-            {"audit_events": {"email": "sha256(config['hash_sede'] + email)"}},
-            (
-                "audit_events.email uses hash_sede, which is not in stream_map_config; "
-                "did you mean hash_seed?"
-            ),
-        ),
-        (
-            {"user*": {"name": "config['salt'] + name"}},
-            "user*.name uses salt, which is not in stream_map_config; add it",
-        ),
-        ({"user": {"name": "name +"}}, "user.name is not a Python expression"),
     ],
 )
-def test_a_stream_map_of_what_does_not_exist(
-    tmp_path: Path, maps: dict[str, Any], expected: str
+def test_a_stream_map_of_what_does_not_exist(maps: dict[str, Any], expected: str) -> None:
+    assert _problems(stream_maps=maps) == (f"stream_maps: {expected}",)
+
+
+def test_a_stream_map_that_is_not_valid() -> None:
+    for definition in ([1], "text", {"email": 5}):
+        assert _problems(stream_maps={"audit_events": definition}) == (
+            "stream_maps.audit_events is not valid: the rule 'anyOf' of its schema fails",
+        )
+    (line,) = _problems(stream_maps={"user": {"id": None}})
+    assert line.startswith("Removing key property 'id' is not permitted")
+
+
+def test_an_expression_that_fails_fails_its_stream_and_no_other(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = {"stream_maps": maps, "stream_map_config": {"hash_seed": "x"}}
-    assert _refused(tmp_path, {**GOOD, **settings}) == f"stream_maps: {expected}"
-
-
-@pytest.mark.parametrize("definition", [[1], "text", {"email": 5}])
-def test_a_stream_map_of_another_type(tmp_path: Path, definition: object) -> None:
-    assert _refused(tmp_path, {**GOOD, "stream_maps": {"audit_events": definition}}) == (
-        "stream_maps.audit_events is not valid: the rule 'anyOf' of its schema fails"
-    )
-
-
-def test_an_expression_may_use_what_the_sdk_offers(tmp_path: Path, sandbox: Sandbox) -> None:
-    used = {
-        "a": "__stream_name__ + __original_stream_name__ + md5(_['id'])",
-        "b": "json.dumps([each for each in record if each != config['without']])",
-        "name": "str(self or None) if True else datetime.datetime.now().isoformat()",
+    maps = {
+        "audit_events": {"email": "sha256(config['hash_sede'] + email)"},
+        "clusters": {"__filter__": "qqq == 1"},
+        "user": {"name": "sha265(name)"},
     }
-    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
-    catalog.write_text(json.dumps(catalog_of("user")))
-    settings = {"stream_maps": {"user": used}, "stream_map_config": {"without": "id"}}
-    config.write_text(json.dumps(config_for(sandbox, **settings)))
-    output = command("--config", config, "--catalog", catalog)
-    assert (output.status, _complaints(output)) == (0, [])
-    assert [row["b"] for row in output.rows["user"]] == ['["name"]']
+    streams = ["accounts", "audit_events", "clusters", "user"]
+    output = sync(config_for(sandbox, stream_maps=maps), streams=streams)
+    assert (output.status, list(output.rows)) == (1, ["accounts"])
+    failed = [each for each in caplog.messages if each.startswith("failed: ")]
+    assert ["'hash_sede'" in failed[0], "qqq" in failed[1], "sha265" in failed[2]] == [True] * 3
 
 
 def test_the_last_stream_map_that_matches_is_applied_and_the_others_are_named(
@@ -412,13 +312,11 @@ def test_the_last_stream_map_that_matches_is_applied_and_the_others_are_named(
         "*": {"email": None, "ip": "__NULL__", "account_id": None},
         "team*": {"users": None, "__filter__": "True", "__alias__": "groups"},
         "people": {"__source__": "user", "name": None, "__key_properties__": ["id"]},
+        "deployment_roles": {"users": None},  # not selected
         "__else__": None,
     }
-    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
-    streams = ("audit_events", "teams", "user")
-    catalog.write_text(json.dumps(catalog_of(*streams)))
-    config.write_text(json.dumps(config_for(sandbox, stream_maps=maps)))
-    output = command("--config", config, "--catalog", catalog)
+    catalog = catalog_of("audit_events", "teams", "user")
+    output = _run(tmp_path, config_for(sandbox, stream_maps=maps), catalog=catalog)
     assert (output.status, _complaints(output)) == (
         0,
         [
@@ -428,6 +326,7 @@ def test_the_last_stream_map_that_matches_is_applied_and_the_others_are_named(
                 ("audit_events", "audit_events", "*"),
                 ("user", "user", "*"),
                 ("*", "teams", "team*"),
+                ("*", "deployment_roles", "deployment_roles"),
             )
         ],
     )
@@ -438,27 +337,21 @@ def test_the_last_stream_map_that_matches_is_applied_and_the_others_are_named(
     assert "name" not in columns["people"]
 
 
-def test_a_stream_map_may_drop_what_the_catalog_deselects(tmp_path: Path, sandbox: Sandbox) -> None:
-    content = catalog_of("user")
-    (entry,) = (each for each in content["streams"] if each["tap_stream_id"] == "user")
+def test_a_stream_map_may_drop_what_the_catalog_deselects(sandbox: Sandbox) -> None:
+    catalog = catalog_of("user")
+    (entry,) = (each for each in catalog["streams"] if each["tap_stream_id"] == "user")
     for each in entry["metadata"]:
         if each["breadcrumb"] == ["properties", "name"]:
             each["metadata"]["selected"] = False
-    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
-    catalog.write_text(json.dumps(content))
-    maps = {"user": {"name": None}, "teams": {"users": None, "id": "md5(id)"}}
-    config.write_text(json.dumps(config_for(sandbox, stream_maps=maps)))
-    output = command("--config", config, "--catalog", catalog)
-    assert (output.status, _complaints(output)) == (0, [])
+    maps = {"user": {"name": None}, "teams": {}, "clusters": {"id": "md5(id)"}}
+    output = sync(config_for(sandbox, stream_maps=maps), catalog=catalog)
+    assert output.status == 0
     assert [set(row) for row in output.rows["user"]] == [{"id"}]
 
 
 def test_a_wrong_token(tmp_path: Path, sandbox: Sandbox) -> None:
-    config = {**config_for(sandbox), "api_token": "mistyped-token"}
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(config))
     sandbox.log.clear()
-    output = command("--config", path)
+    output = _run(tmp_path, {**config_for(sandbox), "api_token": "mistyped-token"})
     assert output.status == 1
     (line,) = _complaints(output)
     assert line.startswith("stopped early: the API rejects this api_token (HTTP 401 Unauthorized")
@@ -502,9 +395,8 @@ def test_an_unknown_host(
 
 
 def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox: Sandbox) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(config_for(sandbox, api_url=sandbox.url.replace("2016-07", "v1"))))
-    output = command("--config", path)
+    config = config_for(sandbox, api_url=sandbox.url.replace("2016-07", "v1"))
+    output = _run(tmp_path, config)
     assert (output.status, output.rows) == (1, {})
     all_have_it = (
         "accounts, audit_events, clusters, database_versions, databases, datacenters, deployments, "
@@ -525,3 +417,12 @@ def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox:
         last,
     )
     assert command("--config", path, "--test").stderr.endswith("\nno stream can be read\n")
+
+
+def test_an_unknown_log_level() -> None:
+    output = command("--discover", environment={"LOGLEVEL": "loud"})
+    assert (output.status, output.stdout) == (1, b"")
+    assert output.stderr == (
+        "stopped early: the log cannot be set up: Unknown level: 'LOUD'; "
+        "check LOGLEVEL and SINGER_SDK_LOG_CONFIG\n"
+    )
