@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# Needs flock: util-linux on Linux, `brew install flock` on macOS.
+#
 # Load a Compose account into a Singer target. Each run resumes where the last one stopped.
 #
 #   load.sh FOLDER TARGET
@@ -10,8 +12,7 @@
 #
 # Exit status: that of the tap, or of the target if the tap succeeded; 2 if a file of settings is
 # missing or the folder's state belongs to another API or target; 75 if a run is still going on.
-# SIGINT or SIGTERM end it with 130 or 143; what was read until then is loaded.
-# Needs flock, which comes with util-linux.
+# SIGHUP, SIGINT or SIGTERM end it with 129, 130 or 143; what was read until then is loaded.
 set -euo pipefail
 umask 077                              # only you may read the state
 export PATH=~/.local/bin:"$PATH"       # where uv and pipx put commands; cron does not look there
@@ -20,9 +21,14 @@ if (($# != 2)); then
   echo "usage: $0 FOLDER TARGET" >&2
   exit 2
 fi
-CDPATH= cd -- "$1"
 target=$2
+if [[ $target == */* && $target != /* ]]; then target=$PWD/$target; fi
+CDPATH= cd -- "$1"
 
+if ! command -v flock > /dev/null; then
+  echo "nothing loaded: flock is not installed; it is part of util-linux, on macOS brew install flock" >&2
+  exit 2
+fi
 exec 9> load.lock  # the tap and the target inherit it: the lock lasts as long as either runs
 if ! flock --nonblock 9; then
   echo "nothing loaded: another run holds $PWD/load.lock; wait until it ends" >&2
@@ -52,7 +58,7 @@ if [[ -s state.json ]]; then arguments+=(--state state.json); fi
 
 # A signal ends the tap alone. The target stores what it got, and its last state is kept.
 store() {
-  trap '' INT TERM
+  trap '' HUP INT TERM
   # The target prints a state once everything before it is stored.
   "$target" --config target.json 2> target.log | while IFS= read -r line; do
     printf '%s\n' "$line" > state.json.new && mv state.json.new state.json || exit
@@ -69,7 +75,7 @@ rm -f load.pipe
 mkfifo load.pipe
 tap-compose "${arguments[@]}" > load.pipe &
 tap=$!
-for signal in INT TERM; do trap "kill -s $signal $tap 2> /dev/null || :" "$signal"; done
+for signal in HUP INT TERM; do trap "kill -s $signal $tap 2> /dev/null || :" "$signal"; done
 store < load.pipe &
 stored=$!
 

@@ -60,6 +60,14 @@ def _return_large_blocks() -> None:
 def _exit_on_signals() -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _exit)
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _handle_as_sigterm)
+
+
+def _handle_as_sigterm(signum: int, frame: FrameType | None) -> None:
+    handler = signal.getsignal(signal.SIGTERM)  # the tap sets its own later
+    if callable(handler):
+        handler(signum, frame)
 
 
 def _exit(signum: int, _frame: FrameType | None) -> None:

@@ -54,7 +54,9 @@ def _start(
     folder: Path,
     state: Any = None,
     streams: tuple[str, ...] = (),
+    *,
     stdout: Any = subprocess.PIPE,
+    before: tuple[str, ...] = (),
 ) -> subprocess.Popen[bytes]:
     config = folder / "config.json"
     config.write_text(json.dumps(config_for(sandbox, max_concurrency=2, lookback_seconds=0)))
@@ -67,7 +69,7 @@ def _start(
         arguments += ["--state", str(path)]
     with (folder / "errors").open("wb") as errors:
         return subprocess.Popen(
-            [sys.executable, "-m", "tap_compose", *arguments],
+            [*before, sys.executable, "-m", "tap_compose", *arguments],
             stdout=stdout,
             stderr=errors,
         )
@@ -103,16 +105,19 @@ def _check_state(lines: list[bytes], sandbox: Sandbox) -> tuple[list[str], Any]:
     return ids, state
 
 
-@pytest.mark.parametrize(("how", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
+
+
+@pytest.mark.parametrize("how", SIGNALS)
 def test_a_signal_ends_the_run_with_whole_lines_and_a_last_state(
-    how: signal.Signals, status: int, slow: Sandbox, tmp_path: Path
+    how: signal.Signals, slow: Sandbox, tmp_path: Path
 ) -> None:
     with _start(slow, tmp_path) as process:
         assert process.stdout is not None
         head = [process.stdout.readline() for _ in range(2000)]
         process.send_signal(how)
         rest = process.stdout.read()
-    assert process.returncode == status
+    assert process.returncode == SIGNALS[how]
     assert rest.endswith(b"\n")
     lines = head + rest.splitlines()
     ids, state = _check_state(lines, slow)
@@ -126,16 +131,29 @@ def test_a_signal_ends_the_run_with_whole_lines_and_a_last_state(
 
 
 @pytest.mark.usefixtures("_unbuffered")
-def test_a_signal_within_a_write_cuts_no_line(slow: Sandbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_within_a_write_cuts_no_line(
+    how: signal.Signals, slow: Sandbox, tmp_path: Path
+) -> None:
     with _start(slow, tmp_path) as process:
         assert process.stdout is not None
         _wait_until_full(process.stdout)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(how)
         lines = process.stdout.read().splitlines()
-    assert process.returncode == 143
+    assert process.returncode == SIGNALS[how]
     ids, _ = _check_state(lines, slow)
     assert json.loads(lines[-1])["type"] == "STATE"
     assert ids == [slow.account.events.id_at(each) for each in range(len(ids))]
+
+
+def test_nohup_stays_in_force(slow: Sandbox, tmp_path: Path) -> None:
+    with _start(slow, tmp_path, before=("nohup",)) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        lines = process.stdout.read().splitlines()
+    assert process.returncode == 0
+    assert len(_check_state(lines, slow)[0]) == 12_000
 
 
 def test_a_stop_that_python_swallowed_is_raised_after_the_next_block(
