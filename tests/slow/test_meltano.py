@@ -28,6 +28,7 @@ from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams import STREAMS
+from tests.pages.test_privacy import sensitive_texts_in
 from tests.support import ROOT, pages
 from tests.support.contract import FIELDS
 from tests.support.tap_runs import config_for, sqlalchemy_url, sync
@@ -229,6 +230,29 @@ def test_columns_are_left_out_as_the_page_of_privacy_shows(
         for row in expected[stream]:
             del row[column]
     assert project.loaded() == expected
+
+
+def _maps_of(page: str) -> dict[str, Any]:
+    """The last config with stream maps on a page."""
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    config = json.loads(next(each for each in reversed(blocks) if "stream_maps" in each))
+    return {name: config[name] for name in ("stream_maps", "stream_map_config") if name in config}
+
+
+@pytest.mark.parametrize("page", ["privacy.md", "targets.md"])
+@pytest.mark.parametrize("store", [[], ["--store=dotenv"]], ids=["meltano.yml", "dotenv"])
+def test_the_maps_of_the_pages_do_what_they_do_without_meltano(
+    page: str, store: list[str], project: Project, small: Sandbox
+) -> None:
+    maps = _maps_of(page)
+    for name, value in maps.items():
+        project.meltano("config", "set", *store, "tap-compose", name, json.dumps(value))
+    project.meltano("run", "tap-compose", "target-jsonl")
+    (project.folder / ".env").unlink(missing_ok=True)
+    rows = project.loaded()
+    assert rows == sync(config_for(small, **maps)).rows
+    if page == "privacy.md":
+        assert sensitive_texts_in(rows, sync(config_for(small)).rows) == set()
 
 
 def test_the_second_run_goes_on_where_the_first_ended(project: Project) -> None:
