@@ -83,17 +83,3 @@ def test_passwords_go_to_stdout_only_when_asked_for(tmp_path: Path, sandbox: San
     assert PASSWORD in output.stdout.decode()
     assert PASSWORD not in output.stderr
     assert PASSWORD not in json.dumps([each["value"] for each in output.of_type("STATE")])
-
-
-def test_a_token_in_the_environment_stays_out_of_the_log(sandbox: Sandbox) -> None:
-    output = command(
-        "--config",
-        "ENV",
-        environment={
-            "TAP_COMPOSE_API_TOKEN": sandbox.token,
-            "TAP_COMPOSE_API_URL": sandbox.url,
-            "LOGLEVEL": "DEBUG",
-        },
-    )
-    assert output.status == 0
-    assert sandbox.token not in output.stdout.decode() + output.stderr

@@ -25,18 +25,19 @@ def _stream(sandbox: Sandbox, name: str) -> ComposeStream:
     return cast("ComposeStream", TapCompose(config=config_for(sandbox)).streams[name])
 
 
-def test_get_records_yields_rows(sandbox: Sandbox) -> None:
-    stream = _stream(sandbox, "clusters")
-    assert list(stream.get_records(None)) == expected_rows(sandbox.account)["clusters"]
-
-
-def test_get_records_yields_the_rows_of_a_deployment(sandbox: Sandbox) -> None:
+def test_get_records_yields_the_rows_of_the_stream_or_of_a_deployment(sandbox: Sandbox) -> None:
+    expected = expected_rows(sandbox.account)
+    assert list(_stream(sandbox, "clusters").get_records(None)) == expected["clusters"]
+    assert (
+        list(_stream(sandbox, "deployment_roles").get_records(None))
+        == (expected["deployment_roles"])
+    )
     stream = _stream(sandbox, "deployment_roles")
-    (first, second) = (stream.partitions or [])[:2]
-    rows = expected_rows(sandbox.account)["deployment_roles"]
-    for partition in (first, second):
+    for partition in (stream.partitions or [])[:2]:
         assert list(stream.get_records(partition)) == [
-            row for row in rows if row["deployment_id"] == partition["deployment_id"]
+            row
+            for row in expected["deployment_roles"]
+            if row["deployment_id"] == partition["deployment_id"]
         ]
 
 
@@ -52,13 +53,6 @@ def test_no_row_goes_out_under_another_deployment(left_out: int, sandbox: Sandbo
     wanted = f"no response came for deployment {partitions[left_out]['deployment_id']}"
     with pytest.raises(RuntimeError, match=wanted):
         list(stream.get_records(partitions[left_out]))
-
-
-def test_get_records_yields_the_rows_of_all_deployments_to_whoever_calls_it_first(
-    sandbox: Sandbox,
-) -> None:
-    stream = _stream(sandbox, "deployment_roles")
-    assert list(stream.get_records(None)) == expected_rows(sandbox.account)["deployment_roles"]
 
 
 class ClusterHosts(AccountStream):
