@@ -37,10 +37,11 @@ def sensitive_texts_in(rows: Rows, whole: Rows) -> set[str]:
     """
     sensitive: set[str] = set()
     for entry in discover()["streams"]:
-        for row in whole[entry["tap_stream_id"]]:
+        for row in whole.get(entry["tap_stream_id"], []):
             _collect(row, entry["schema"]["properties"], sensitive)
-    assert {"Ada Byron", "203.0.113.1/32", "198.51.100.1"} <= sensitive
-    assert any("@" in each for each in sensitive)
+    assert "Ada Byron" in sensitive
+    for pattern in (r".+@.+", r"[\d.]+", r"[\d.]+/32"):
+        assert any(re.fullmatch(pattern, each) for each in sensitive), pattern
     for stream, column in HARMLESS:
         for row in whole[stream]:
             sensitive -= _texts(row[column])

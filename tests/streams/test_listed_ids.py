@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,10 +30,10 @@ def _bodies(*entries: Any) -> dict[str, Any]:
     return bodies
 
 
-def _dropped(output: Output) -> Counter[tuple[str | None, str]]:
-    assert output.tap is not None
-    gaps = output.tap.run.report.gaps
-    return Counter((gap.stream, gap.reason) for gap in gaps if gap.outcome.value == "dropped")
+def _failed(output: Output) -> list[tuple[str, str]]:
+    return [
+        (stream, reason) for outcome, stream, _id, reason in output.missing if outcome == "failed"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,8 +68,8 @@ def test_an_entry_without_an_id_is_reported_once_whoever_reads_the_list(
     bodies = _bodies(entry, {"id": "43"})
     output = sync_bodies(bodies, *streams, emit_activate_version_messages=True)
     assert output.status == 1
-    assert _dropped(output) == Counter((name, NO_ID) for name in lists)
-    assert caplog.messages.count(f"dropped: {', '.join(lists)}: {NO_ID}") == 1
+    assert _failed(output) == [(name, NO_ID) for name in lists]
+    assert caplog.messages.count(f"failed: {', '.join(lists)}: {NO_ID}") == 1
     assert output.of_type("ACTIVATE_VERSION") == []
     for name in {"deployments", "deployment_roles"} & {*streams}:
         assert [row.get("deployment_id", row.get("id")) for row in output.rows[name]] == ["43"]
@@ -81,10 +80,8 @@ def test_entries_that_are_not_objects_are_reported_each() -> None:
     for streams in (("deployment_roles",), ("deployment_roles", "deployments")):
         output = sync_bodies(bodies, *streams)
         assert output.status == 1
-        assert _dropped(output) == {
-            ("deployments", "an entry that is not an object"): 2,
-            ("deployments", NO_ID): 1,
-        }
+        reason = f"an entry that is not an object (2 times); {NO_ID}"
+        assert _failed(output) == [("deployments", reason)]
 
 
 def test_bookmarks_of_deployments_in_an_incomplete_list_stay() -> None:
