@@ -244,11 +244,13 @@ class Report:
             item = pending.pop()
             found.append(item)
             if parts := hal.parts(item, names):
+                inherited = [(column, item.get("id"))]
+                inherited += [(name, item.get(name)) for name in self.injected_columns]
                 for part in parts:
                     if isinstance(part, dict):
-                        part[column] = part.get(column) or item.get("id")
-                        for name in self.injected_columns:
-                            part[name] = part.get(name) or item.get(name)
+                        for name, value in inherited:
+                            if not part.get(name):
+                                part[name] = value
                 pending += reversed(parts)
         return found
 
@@ -526,9 +528,12 @@ def _owned(name: str, asked_for: str | None, objects: list[Any], dropped: list[s
     owned, others, is_named = [], [], False
     for item in objects:
         own = item.get(name) if isinstance(item, dict) else None
-        if own in (None, "") or not isinstance(own, (str, int)) or asked_for is None:
+        if own == asked_for:
             owned.append(item)
-        elif own == asked_for or str(own).casefold() == asked_for.casefold():
+            is_named = True
+        elif own in (None, "") or not isinstance(own, (str, int)) or asked_for is None:
+            owned.append(item)
+        elif str(own).casefold() == asked_for.casefold():
             owned.append(item)
             is_named = True
         else:
