@@ -416,7 +416,9 @@ def test_a_wrong_path_never_looks_like_an_empty_account(tmp_path: Path, sandbox:
         r"incomplete with 1 skipped, \d+ failed: \d+ rows from \d+ streams, 9 requests, [\d.]+ s",
         last,
     )
-    assert command("--config", path, "--test").stderr.endswith("\nno stream can be read\n")
+    assert command("--config", tmp_path / "config.json", "--test").stderr.endswith(
+        "\nno stream can be read\n"
+    )
 
 
 def test_an_unknown_log_level() -> None:
