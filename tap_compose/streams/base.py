@@ -3,7 +3,7 @@
 A report is requested once (``AccountStream``) or once for each id of a list, such as that of the
 deployments (``DeploymentStream``). The deployments are the partitions of a stream, not parents of
 child streams: it syncs once, with one SCHEMA and one STATE, however many there are
-(docs/architecture.md, Partitions instead of child streams).
+(docs/architecture.md, A run).
 """
 
 from __future__ import annotations
