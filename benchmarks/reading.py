@@ -33,6 +33,7 @@ def reading(size: float) -> str:
     }
     streams = TapCompose(config={"api_token": "t", "api_url": "http://127.0.0.1:9"}).streams
     gc.freeze()  # as the command does
+    gc.set_threshold(100_000)
     lines = []
     for name, content in bodies.items():
         stream: Any = streams[name]

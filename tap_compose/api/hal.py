@@ -95,7 +95,7 @@ def has_odd_texts(body: bytes) -> bool:
     Args:
         body: The bytes of a response.
     """
-    if b"\\" in body and _is_odd_escape(body):
+    if b"\\u" in body and _is_odd_escape(body):
         return True
     try:
         return not (body.isascii() or body.decode())
