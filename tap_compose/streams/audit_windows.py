@@ -1,335 +1,271 @@
-"""What of the audit log is requested next: windows of time, planned without clock or network.
+"""Which pages of the audit log to request, and which events to write: no network, no clock.
 
-Nobody knows how the events are spread. So the first request is for the newest page of all, and
-what is older is cut into windows from its start: narrow ones first, each wider than the one
-before, until what they hold is known. A window is read from its newest event to its oldest, and
-cut again if it holds too much. The oldest one comes first, since only that can be written.
+The API returns the newest event first, but events are written oldest first. So the range of time
+is cut into windows, and each reads its pages from its newest event to its oldest. The oldest
+window that wants a page comes first. If a page shows that much more is to come, the start of what
+is unread becomes another window; a free slot reads half of what the fullest window has left. A
+page shorter than the longest page of the run is the last one of its window: a server may cap
+``limit``. Any other page is followed by a request with the last event but one as its cursor: the
+last event must come again, or the server has lost its place. A server may sort and filter by a
+time some seconds from ``created_at``. So the range is requested 10 seconds wider on both sides,
+an event counts whatever window it comes with, and events are written up to 10 seconds before
+the first one that is not read yet. A page that contradicts any of this is an error.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from tap_compose.streams.audit_pages import TOLERANCE, Paginator, ServerHabits
-from tap_compose.times import moved, time_text, time_value
+from tap_compose.api.errors import UnreadableBodyError
+from tap_compose.times import FIRST_TIME, moved, time_text, time_value
 
 if TYPE_CHECKING:
     from tap_compose.api.errors import ApiError
     from tap_compose.rows import Row
-    from tap_compose.streams.audit_pages import Page
 
-_TICK = timedelta(milliseconds=1)
-_TIME = itemgetter(0)
+PAGE = 100
+"""Events per request: the most that the API allows."""
 
+TOLERANCE = timedelta(seconds=10)
+"""How far the server's order and bounds may be from the times of the events."""
 
-@dataclass(frozen=True)
-class WindowTuning:
-    """How time is cut.
+MOST_EVENTS = 100_000
+"""Events that a window may have: so many can only be those of a few seconds, or never end."""
 
-    Attributes:
-        first_width: The most milliseconds that the first window spans.
-        growth: How many times wider a window is than the one before, of which nothing is known.
-        levels: How often the first part of a window grows until it is as wide as the window.
-        first_pages: How many pages the first windows are meant to hold. Later ones are meant to
-            hold as much as all before them.
-        most_pages: How many pages a window is meant to hold at most.
-        reach: How many windows are cut below known events; what is older is probed as a whole.
-        most_held: How many bytes of bodies may wait for older events, about.
-    """
+MOST_PAGES = 16
+"""Pages that a window is meant to hold at most: it is written as a whole."""
 
-    first_width: float = 60_000
-    growth: int = 16
-    levels: int = 4
-    first_pages: int = 1
-    most_pages: float = 20
-    reach: int = 16
-    most_held: int = 5 << 22
+MOST_HELD = 20 << 20
+"""Bytes of bodies that may wait for older events, about."""
+
+_OPENED = "2010-01-01T00:00:00.000Z"
+"""When the service began: what is older, if anything is, comes with the first window."""
+
+_FIRST_WIDTH, _GROWTH = timedelta(minutes=2), 16
+"""The width of the first window, and how many times wider the next is while all are empty."""
+
+_LAST_EVENTS, _NEAR = 50, 8
+"""Events of a page that tell how close together the next ones are, for so many windows."""
+
+_NO_TIME, _TICK, _STEP = timedelta(), timedelta(milliseconds=1), timedelta(milliseconds=100)
+"""Bounds may be inclusive or not, so each is a tick wider than what is wanted."""
 
 
 class Window:
-    """The events from one time to another, read page by page from the newest to the oldest.
+    """The events from one time to another.
 
     Args:
         start: The first instant, a canonical time.
         end: The instant after the last.
-        habits: What the run knows of the server.
-        is_guess: Whether nothing was known of the density of its events when it was cut.
+        older_than: The upper bound of its requests.
+        spacing: The time from one event to the next; zero if it is not known.
 
     Attributes:
-        reach: How many times further than usual windows are cut below its known events: more where
-            probes of what is older found events again and again.
-        paginator: Reads its pages.
-        events: What was read, each event with its time; empty again once it was taken.
-        count: How many events were read.
+        events: What was read by id, each event with its time; the newest first.
         size: How many bytes the bodies had.
-        error: Why it could not be read.
         is_in_flight: Whether a page is on its way.
+        is_done: Whether no further page is wanted.
     """
 
-    def __init__(self, start: str, end: str, habits: ServerHabits, *, is_guess: bool) -> None:
-        self.start = start
-        self.end = end
-        self.is_guess = is_guess
-        self.reach = 1
-        self.paginator = Paginator(start, end, habits)
-        self.events: list[tuple[str, Row]] = []
-        self.count = 0
-        self.size = 0
-        self.error: ApiError | None = None
-        self.is_in_flight = False
-        self._newest_gap = self._oldest_gap = 0.0  # milliseconds from one event to the next
+    def __init__(self, start: str, end: str, older_than: str, spacing: timedelta) -> None:
+        self.start, self.end, self.spacing, self.size, self._entries = start, end, spacing, 0, 0
+        self.events: dict[str, tuple[str, Row]] = {}
+        self.is_in_flight = self.is_done = self._is_check = False
+        self._newer_than, self._older_than = start, older_than
+        self._lowest = self._above = older_than  # of all events, of the one at the cursor
+        self._cursor: str | None = None
+        self._repeated: str | None = None  # the event that must come again
 
-    def add(self, page: Page) -> None:
+    @property
+    def width(self) -> timedelta:
+        """The time from start to end."""
+        return time_value(self.end) - time_value(self.start)
+
+    @property
+    def unread(self) -> timedelta:
+        """The time before the oldest event, if a next page is to bring earlier ones."""
+        is_known = not (self.is_done or self._is_check or self._cursor is None)
+        return time_value(self._lowest) - time_value(self.start) if is_known else _NO_TIME
+
+    @property
+    def expected(self) -> float:
+        """How many events are to come, if they are as close together as the last ones."""
+        return self.unread / self.spacing if self.spacing and self.unread >= 4 * _TICK else 0.0
+
+    def query(self, longest: int) -> dict[str, str]:
+        """Return the query parameters of the next page; longest is that of the run."""
+        is_wide = self._is_check or self._entries == longest == 1  # older events prove a cursor
+        self._newer_than = FIRST_TIME if is_wide else moved(self.start, -_TICK)
+        query = {"newer_than": self._newer_than, "older_than": self._older_than}
+        return query if self._cursor is None else {**query, "cursor": self._cursor}
+
+    def add(self, rows: list[Row], entries: int, longest: int) -> None:
         """Take a page.
 
+        Args:
+            rows: Its events.
+            entries: How many entries it has, events or not.
+            longest: The entries of the longest page of the run.
+
         Raises:
-            UnreadableBodyError: If it is not what its place in the order of pages promises.
+            UnreadableBodyError: If the page contradicts what is known; nothing has changed then.
         """
-        newer = self.paginator.lowest
-        events = self.paginator.read(page)
-        if events:
-            newer = newer or (events[0][0] if len(events) > 1 else self.end)
-            self._oldest_gap = max(_milliseconds(events[-1][0], newer), 1) / len(events)
-            self._newest_gap = self._newest_gap or self._oldest_gap
-        self.events += events
-        self.count += len(events)
-        self.size += page.size
+        ids, times = [row["id"] for row in rows], self._times_of(rows)
+        has_news = not self.events.keys() >= set(ids)
+        lowest = min([self._lowest, *times]) if has_news else self._lowest
+        is_last = self._is_check or entries < longest or lowest < moved(self.start, -TOLERANCE)
+        is_lost = self._entries >= longest > entries and self._repeated not in ids
+        if self._is_check:  # the last event must come, or after a lone one nothing
+            is_lost = entries > 0 and self._older_than > moved(lowest, -TOLERANCE)
+            is_lost = self._repeated not in ids if self._repeated else is_lost
+        if self._is_check and is_lost and (self._repeated or has_news):
+            raise UnreadableBodyError("pages that do not continue: the server has lost a cursor")
+        if not (is_last or has_news):
+            raise UnreadableBodyError("a page that leads to no next one")
+        if len(self.events) >= MOST_EVENTS:
+            raise UnreadableBodyError(f"page after page of events from {lowest}: they never end")
+        for id_, at, row in zip(ids, times, rows, strict=True):
+            self.events.setdefault(id_, (at, row))
+        self._lowest, self._is_check, self.is_done = lowest, is_lost, is_last and not is_lost
+        if self.is_done and self.events:
+            self.spacing = self.width / len(self.events)
+        elif is_lost and self._repeated is None:
+            by = _TICK if self._cursor else _STEP
+            self._above = self._older_than = moved(min(lowest, self._older_than), -by)
+            self._cursor = None
+        elif not is_last:
+            self._continue_after(ids, times, entries)
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether no further page is to be requested."""
-        return self.error is not None or (self.paginator.is_complete and not self.is_in_flight)
+    def _continue_after(self, ids: list[str], times: list[str], entries: int) -> None:
+        """Continue after the last event but one of a page, or after the only one."""
+        place = max((place for place, id_ in enumerate(ids) if id_ != ids[-1]), default=-1)
+        self._cursor, self._repeated = ids[place], ids[-1] if place >= 0 else None
+        last = [self._above, *times][-_LAST_EVENTS:]
+        if span := time_value(max(last)) - time_value(min(last)):
+            self.spacing = span / len(last)
+        self._above, self._entries = times[place], entries
 
-    @property
-    def is_unknown(self) -> bool:
-        """Whether there was no response yet."""
-        return not self.count and not self.is_finished
-
-    @property
-    def width(self) -> float:
-        """How many milliseconds it spans."""
-        return _milliseconds(self.start, self.end)
-
-    @property
-    def unread(self) -> float:
-        """How many milliseconds lie before its oldest known event."""
-        lowest = self.paginator.lowest
-        if lowest is None or self.paginator.is_complete or self.paginator.is_checking:
-            return 0
-        return max(_milliseconds(self.start, min(lowest, self.end)), 0)
-
-    @property
-    def gap(self) -> float:
-        """Milliseconds from one event to the next: near its end, or all over if that is known."""
-        return self.width / self.count if self.paginator.is_complete else self._newest_gap
-
-    @property
-    def gap_below(self) -> float:
-        """Milliseconds from one event to the next where it was read last."""
-        return self._oldest_gap or 1
-
-    @property
-    def events_unread(self) -> float:
-        """How many events are to come, if they are as dense as those that were read last."""
-        return self.unread / self.gap_below
-
-    def cut(self, width: float, *, is_guess: bool) -> Window:
-        """Shrink by some milliseconds at the start.
-
-        Returns:
-            A window of these.
-        """
-        middle = time_text(time_value(self.start) + max(width * _TICK, _TICK))
-        older = Window(self.start, middle, self.paginator.habits, is_guess=is_guess)
-        self.start = middle
-        self.paginator.raise_start(middle)
-        return older
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Events that can be written.
-
-    Attributes:
-        events: The oldest first.
-        reached: All events before this time were read.
-        bookmark: Where the next run may begin; empty if that is not known.
-        error: Why no further events can be written.
-    """
-
-    events: list[Row]
-    reached: str = ""
-    bookmark: str = ""
-    error: ApiError | None = None
+    def _times_of(self, rows: list[Row]) -> list[str]:
+        """Return the time of each event; raise UnreadableBodyError for one that cannot be."""
+        times, lowest = list[str](), self._above
+        for row in rows:
+            at = row["created_at"] or lowest
+            if at > lowest and at > moved(lowest, TOLERANCE):
+                raise UnreadableBodyError(f"events out of order: {at} comes after {lowest}")
+            lowest = min(lowest, at)
+            times.append(at)
+        if lowest < moved(self._newer_than, -TOLERANCE):
+            raise UnreadableBodyError(f"an event of {lowest}, earlier than was requested")
+        return times
 
 
 class Plan:
-    """What is to be fetched, is being fetched, and waits to be written, in order of time.
+    """The windows that are not written yet, the oldest first.
 
     Args:
         start: The first instant, a canonical time.
         end: The instant after the last.
-        at_once: How many requests are in flight at once.
-        tuning: How time is cut.
+
+    Attributes:
+        windows: The windows.
+        longest: The entries of the longest page.
+        written_until: All events before this time were returned by ``take``.
+        bookmark: The time of the newest of them, or later if no event was seen until then.
+        error: Why nothing after the windows can be written.
     """
 
-    def __init__(
-        self, start: str, end: str, *, since: str, at_once: int, tuning: WindowTuning
-    ) -> None:
-        self._start, self._end, self._newest = start, end, ""
-        self._tuning, self._at_once = tuning, at_once
-        self._habits = ServerHabits()
-        self._pages = self._bytes = self._taken_events = 0
-        self._taken: Window | None = None
-        self._recent: dict[str, str] = {}
-        self._held: list[tuple[str, Row]] = []
-        self.windows: list[Window] = []
-        if start < end:
-            # Events may come later in the order than their times say.
-            self.windows = [Window(since, moved(end, TOLERANCE), self._habits, is_guess=True)]
+    def __init__(self, start: str, end: str) -> None:
+        self.longest, self.written_until, self.bookmark = 1, start, ""
+        self.error: ApiError | None = None
+        bounds = moved(start, -TOLERANCE), end, moved(end, TOLERANCE)
+        self.windows = [Window(*bounds, _NO_TIME)] if start < end else []
+        self._end, self._newest, self._taken = end, "", 0
+        self._unwritten: dict[str, tuple[str, Row]] = {}
+        self._untimed: set[str] = set()
+        self._before: Window | None = None
 
     def next_window(self) -> Window | None:
-        """Return the window whose next page is to be requested: the oldest that wants one.
-
-        None if there is none, or if so much waits already that only what holds it up is wanted.
-        """
-        before, held = self._taken, 0
+        """Return the window whose next page is to be requested; None if there is none."""
+        held, before = 0, self._before
         for window in self.windows:
-            if not (window.is_in_flight or window.is_finished):
-                width, is_guess = self._width_to_cut(window, before)
-                if width is not None or not held or held + window.size <= self._tuning.most_held:
-                    return self._request(window, width, is_guess=is_guess)
-            before = window
-            held += window.size
-            if held > self._tuning.most_held:
+            if not (window.is_in_flight or window.is_done):
+                return self._cut(window, *self._width_to_cut(window, before))
+            before, held = window, held + window.size
+            if held > MOST_HELD:
                 return None
-        return self._relieve()
-
-    def add(self, window: Window, page: Page) -> None:
-        """Take a page of a window.
-
-        Raises:
-            UnreadableBodyError: If it is not what its place in the order of pages promises.
-        """
-        window.add(page)
-        self._pages += 1
-        self._bytes += page.size
-        times = [at for at, _ in page.events if self._start <= at < self._end]
-        self._newest = max([self._newest, *times])
-
-    def end_request(self, window: Window, error: ApiError | None = None) -> None:
-        """Take note that a page of a window has come, or will not come."""
-        window.is_in_flight = False
-        if error is not None and window in self.windows:
-            window.error = error
-            del self.windows[self.windows.index(window) + 1 :]  # it can never be written
-
-    def take(self) -> Batch | None:
-        """Return the next events that can be written, None if older ones are missing."""
-        if not self.windows or not self.windows[0].is_finished:
+        fullest = max(self.windows, key=lambda each: each.expected, default=None)
+        if fullest is None or fullest.expected <= 2 * self.longest:
             return None
-        window = self.windows.pop(0)
-        if window.error is not None:
-            return Batch([], error=window.error)
-        self._taken_events += window.count
-        reached = window.end
-        if self._habits.is_disordered:  # the next window may hold older events
-            reached = moved(reached, -TOLERANCE)
-        first = moved(window.start, -TOLERANCE)
-        known = [*self._held, *(each for each in window.events if each[0] >= first)]
-        self._taken, window.events, self._held = window, [], []
-        if self.windows:
-            self._held = [each for each in known if each[0] >= reached]
-            known = [each for each in known if each[0] < reached]
-        events = self._unwritten(known, window)
-        bookmark = events[-1][0] if events else min(moved(reached, -_TICK), self._newest)
-        last = moved(self._newest, _TICK) if self._newest else self._end
-        return Batch([event for _, event in events], min(reached, last), bookmark)
+        rest = fullest.unread - self.longest * fullest.spacing  # a page is on its way
+        return self._cut(fullest, rest / 2, fullest.spacing)
 
-    def _unwritten(self, known: list[tuple[str, Row]], window: Window) -> list[tuple[str, Row]]:
-        """Return what of a window was not written with the one before, the oldest first."""
-        newest_first = sorted(known, key=_TIME, reverse=True)
-        events = {
-            row["id"]: (at, row)
-            for at, row in reversed(newest_first)
-            if self._start <= at < self._end and row["id"] not in self._recent
-        }
-        overlap = moved(window.end, -TOLERANCE)  # so far back events may come again
-        recent = [*self._recent.items(), *((each, at) for each, (at, _) in events.items())]
-        self._recent = {each: at for each, at in recent if at >= overlap}
-        return list(events.values())
+    def _width_to_cut(self, window: Window, before: Window | None) -> tuple[timedelta, timedelta]:
+        """Return how much of a window to cut off, zero for nothing, and the spacing there."""
+        wanted = max(self.longest, 10) * min(MOST_PAGES, 1 + self._taken)
+        if window.expected <= 1.5 * wanted:
+            return _NO_TIME, _NO_TIME
+        if before is None:
+            empty = max(time_value(_OPENED) - time_value(window.start), _NO_TIME)
+            return min(empty + _FIRST_WIDTH, window.unread / 2), _NO_TIME
+        width = before.spacing * wanted or before.width * _GROWTH
+        if width < window.unread / 2:
+            return width, before.spacing
+        far = window.unread - _NEAR * wanted * window.spacing
+        return (far, _NO_TIME) if far > _NO_TIME else (window.unread / 2, window.spacing)
 
-    def _request(self, window: Window, width: float | None, *, is_guess: bool = False) -> Window:
-        """Request a page of a window, or of a new one that is cut from its start."""
-        if width is not None:
-            older = window.cut(width, is_guess=is_guess)
-            older.reach = window.reach * (self._tuning.growth if is_guess else 1)
-            self.windows.insert(self.windows.index(window), older)
-            window = older
+    def _cut(self, window: Window, width: timedelta, spacing: timedelta) -> Window:
+        """Request a page of a window, or of its start, which is cut off."""
+        if width:
+            place, start = self.windows.index(window), window.start
+            window.start = time_text(time_value(start) + max(width, _TICK))
+            window = Window(start, window.start, moved(window.start, _TICK), spacing)
+            self.windows.insert(place, window)
         window.is_in_flight = True
         return window
 
-    @property
-    def _meant_events(self) -> float:
-        """How many events a window is meant to hold."""
-        most = self._tuning.most_pages
-        if self._bytes:
-            room = self._tuning.most_held / 2 / self._at_once
-            most = min(most, room * self._pages / self._bytes)
-        fewest = self._tuning.first_pages * self._habits.longest
-        return max(fewest, min(self._taken_events, most * self._habits.longest))
-
-    def _width_to_cut(self, window: Window, before: Window | None) -> tuple[float | None, bool]:
-        """Decide whether to cut a window before its next page is requested.
+    def add(self, window: Window, rows: list[Row], entries: int, size: int) -> None:
+        """Take a page of a window.
 
         Args:
             window: The window.
-            before: The one before it.
+            rows: The events.
+            entries: How many entries the page has, events or not.
+            size: How many bytes its body has.
 
-        Returns:
-            The milliseconds to be cut from its start, if any, and whether that is a guess.
+        Raises:
+            UnreadableBodyError: If the page contradicts what is known; nothing has changed then.
         """
-        meant, left = self._meant_events, window.unread
-        if window.events_unread <= 1.5 * meant or left <= 1:
-            return None, False
-        tuning = self._tuning
-        if before is None:
-            return min(tuning.first_width, left / tuning.growth**tuning.levels), True
-        if before.is_unknown:
-            width = before.width * (tuning.growth if before.is_guess else 2)
-            if width < left or not before.is_guess or self._taken_events:
-                return (width if width < left else None), before.is_guess
-        elif before.count:
-            if before.gap * meant < left:
-                return before.gap * meant, False
-        elif not before.is_guess:  # there is a gap
-            window.reach, before.is_guess = 1, True
-        elif window.is_guess and tuning.growth * before.width < left:
-            return tuning.growth * before.width, True
-        return self._width_below(window, meant)
+        longest = max(self.longest, min(entries, PAGE))
+        window.add(rows, entries, longest)
+        self.longest, window.size, window.is_in_flight = longest, window.size + size, False
+        times = [at for row in rows if (at := row["created_at"]) and at < self._end]
+        self._newest = max([self._newest, *times])
 
-    def _width_below(self, window: Window, meant: float) -> tuple[float, bool]:
-        """Cut off what lies far below the known events, if anything does: it may be empty."""
-        near = window.gap_below * meant
-        reach = self._tuning.reach * window.reach * near
-        while not self._taken_events and reach * self._tuning.growth < window.unread:
-            reach *= self._tuning.growth
-        far = window.unread - reach
-        return (far, True) if far > near else (near, False)
+    def fail(self, window: Window, error: ApiError) -> None:
+        """Drop a window, of which a page will not come, and all after it."""
+        if window in self.windows:
+            del self.windows[self.windows.index(window) :]
+            self.error = error
 
-    def _relieve(self) -> Window | None:
-        """Use a free slot for half of what is to come of the fullest window."""
-        if any(each.is_guess and each.is_unknown for each in self.windows):
+    def take(self) -> list[Row] | None:
+        """Return the next events, the oldest first; None if a page of them is missing."""
+        if not (self.windows and self.windows[0].is_done) or self.windows[0].is_in_flight:
             return None
-        fullest = max(self.windows, key=lambda each: each.events_unread, default=None)
-        page = self._habits.longest
-        if fullest is None or fullest.events_unread < max(4 * page, 1):
-            return None
-        return self._request(fullest, (fullest.unread - page * fullest.gap_below) / 2)
-
-
-def _milliseconds(start: str, end: str) -> float:
-    return (time_value(end) - time_value(start)) / _TICK
+        window = self._before = self.windows.pop(0)
+        for id_, (at, row) in reversed(window.events.items()):
+            is_in_range = self.written_until <= at < self._end
+            if is_in_range if row["created_at"] else id_ not in self._untimed:
+                self._unwritten.setdefault(id_, (at, row))
+            if row["created_at"] is None:  # its place in time depends on the window
+                self._untimed.add(id_)
+        window.events, self._taken = {}, self._taken + 1
+        reached = moved(window.end, -TOLERANCE - 2 * _TICK)
+        is_all = not (self.windows or self.error)
+        self.written_until = self._end if is_all else max(self.written_until, reached)
+        known = sorted(self._unwritten.items(), key=lambda each: each[1][0])
+        rows = [row for _, (at, row) in known if is_all or at < self.written_until]
+        self._unwritten = dict(known[len(rows) :])
+        times = [row["created_at"] for row in rows if row["created_at"]]
+        self.bookmark = times[-1] if times else min(moved(self.written_until, -_TICK), self._newest)
+        return rows

@@ -72,43 +72,19 @@ class Bookmark:
         """
         if newest <= (self.time or ""):
             return False
+        self._state.pop("unfinished", None)  # of a version before 0.1.0
         self._state["replication_key"] = self._key
         self._state["replication_key_value"] = newest
         return True
-
-    def note_progress(self, read_until: str) -> bool:
-        """Note how far an unfinished run came, so that the next one need not look further back.
-
-        Args:
-            read_until: A canonical time. All rows before it are written, and none will come late.
-
-        Returns:
-            Whether the state has changed.
-        """
-        time = self.time
-        if time is None:
-            return False
-        before = self._state.get("unfinished")
-        self._state["unfinished"] = {"bookmark": time, "read_until": read_until}
-        return bool(before != self._state["unfinished"])
-
-    def finish(self) -> None:
-        """Note that the run has read everything: rows that come late are up to the next one."""
-        self._state.pop("unfinished", None)
 
     def resume_time(self, lookback_seconds: float) -> str | None:
         """Return the time from which on a run fetches; None for all times.
 
         Args:
-            lookback_seconds: How far before the bookmark, unless the run before was unfinished.
+            lookback_seconds: How far before the bookmark.
         """
         time = self.time
-        if time is None:
-            return None
-        unfinished = self._state.get("unfinished")
-        if unfinished is not None and canonical_time(unfinished["bookmark"]) == time:
-            return canonical_time(unfinished["read_until"])
-        return moved(time, -timedelta(seconds=lookback_seconds))
+        return None if time is None else moved(time, -timedelta(seconds=lookback_seconds))
 
 
 class DeploymentBookmarks:

@@ -20,8 +20,7 @@ import pytest
 from tap_compose.messages import MessageWriter, StopRun
 from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
-from tap_compose.streams.audit_pages import PAGE
-from tap_compose.streams.audit_windows import WindowTuning
+from tap_compose.streams.audit_windows import MOST_PAGES, PAGE
 from tap_compose.times import time_value
 from tests.support.tap_runs import catalog_of, config_for
 
@@ -284,7 +283,7 @@ def test_a_backfill_that_is_killed_again_and_again_loses_nothing(
         sys.stdout.write(f"\n{how.name}: {kills} kills, {share:.1%} of the events written twice\n")
     assert kills > 1
     # What one kill costs: the rows after the last state, at most those of a window.
-    assert again <= kills * WindowTuning().most_pages * PAGE
+    assert again <= kills * MOST_PAGES * PAGE
 
 
 def test_a_closed_stdout_is_told() -> None:
