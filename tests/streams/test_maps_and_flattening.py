@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,21 +29,6 @@ def test_maps_change_and_drop_columns_and_drop_streams(sandbox: Sandbox) -> None
     assert all(not {"email", "ip"} & row.keys() and len(row["who"]) == 32 for row in rows)
     output = sync(config_for(sandbox, stream_maps={"__else__": None}), streams=["user"])
     assert (output.status, output.rows) == (0, {})
-
-
-@pytest.mark.parametrize("stream_maps", [{}, {"deployment_roles": {"twice": "name + name"}}])
-def test_metrics_are_those_of_the_stream(
-    stream_maps: dict[str, Any], sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    sync(config_for(sandbox, stream_maps=stream_maps), streams=["deployment_roles"])
-    metrics = [
-        json.loads(each.partition("METRIC: ")[2]) for each in caplog.messages if "METRIC" in each
-    ]
-    assert {each["metric"] for each in metrics} == {"record_count", "sync_duration"}
-    for each in metrics:
-        assert each["tags"].keys() - {"status"} == {"stream", "pid"}
-        assert each["tags"]["stream"] == "deployment_roles"
 
 
 @pytest.mark.parametrize("depth", [1, 2])
