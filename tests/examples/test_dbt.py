@@ -8,41 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 from typing_extensions import override
 
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.quirks import Quirks
 from tests.support import ROOT
+from tests.support.dbt_runs import ADAPTERS, Project, new_project, on_duckdb
 from tests.support.expected import expected_rows
 from tests.support.expected_answers import Answers, Load
-from tests.support.tap_runs import sqlalchemy_url
-from tests.support.target_runs import ENVIRONMENTS, Pipe, documented
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from typing_extensions import LiteralString
 
     from tap_compose.sandbox.data import Body
     from tests.support.expected import Row
 
 pytestmark = pytest.mark.slow
 
-PROJECT = ROOT / "examples" / "dbt"
 MARTS = (
     "backup_freshness",
     "monthly_cost",
@@ -121,90 +111,8 @@ LOADS = [
 ]
 
 
-@dataclass
-class Project:
-    """The dbt project in front of what a target has loaded.
-
-    Attributes:
-        folder: Where everything is kept that is written.
-        pipe: The tap into a target.
-        environment: What dbt needs to know of the place of the tables.
-        query: Returns the rows of a query on the answers.
-    """
-
-    folder: Path
-    pipe: Pipe
-    environment: dict[str, str]
-    query: Callable[[str], list[Row]]
-    salt: str = ""
-    results: list[Row] = field(default_factory=list)
-
-    def dbt(self, *arguments: str, status: int = 0) -> str:
-        process = subprocess.run(
-            [
-                ENVIRONMENTS / "dbt" / "bin" / "dbt",
-                *arguments,
-                f"--profiles-dir={PROJECT}",
-                f"--project-dir={PROJECT}",
-                f"--target-path={self.folder / 'target'}",
-                f"--log-path={self.folder / 'logs'}",
-            ],
-            cwd=self.folder,
-            env={**os.environ, **self.environment, "COMPOSE_HASH_SALT": self.salt},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert process.returncode == status, process.stdout + process.stderr
-        if status == 0:
-            results = json.loads((self.folder / "target" / "run_results.json").read_text())
-            self.results = results["results"]
-        return process.stdout
-
-    def build(self, load: Load) -> str:
-        self.pipe.load(load.account)
-        return self.dbt("build", "--vars", json.dumps({"now": f"{load.now}"}))
-
-    def mart(self, name: str) -> list[Row]:
-        return self.query(f"SELECT * FROM answers.{name}")  # noqa: S608
-
-    def marts(self) -> dict[str, list[Row]]:
-        return {name: self.mart(name) for name in MARTS}
-
-
-def on_duckdb(folder: Path) -> Project:
-    path = folder / "compose.duckdb"
-
-    def query(sql: str) -> list[Row]:
-        with duckdb.connect(str(path), read_only=True) as connection:
-            found = connection.sql(sql)
-            return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
-
-    config = {"destination_path": "out", "do_timestamp_file": True}
-    environment = {"COMPOSE_FILES": str(folder / "out"), "COMPOSE_ANSWERS": str(path)}
-    return Project(folder, Pipe("target-jsonl", config, folder), environment, query)
-
-
-def on_postgres(folder: Path, database: str) -> Project:
-    def query(sql: str) -> list[Row]:
-        statement: LiteralString = sql
-        with psycopg.connect(database, row_factory=dict_row) as connection:
-            return connection.execute(statement).fetchall()
-
-    config = {**documented("target-postgres"), "sqlalchemy_url": sqlalchemy_url(database)}
-    settings = {"emit_activate_version_messages": True}
-    parts = psycopg.conninfo.conninfo_to_dict(database)
-    environment = {
-        "DBT_TARGET": "postgres",
-        "TARGET_POSTGRES_HOST": str(parts["host"]),
-        "TARGET_POSTGRES_USER": str(parts["user"]),
-        "TARGET_POSTGRES_DATABASE": str(parts["dbname"]),
-    }
-    return Project(folder, Pipe("target-postgres", config, folder, settings), environment, query)
-
-
-ADAPTERS = ("duckdb", "postgres")
+def marts_of(project: Project) -> dict[str, list[Row]]:
+    return {name: project.mart(name) for name in MARTS}
 
 
 @pytest.fixture(scope="module", params=ADAPTERS)
@@ -214,9 +122,9 @@ def started(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Project, dict[str, list[Row]]]:
     """The project after the first load and build, and its marts."""
-    project = _project(request.param, new_database, tmp_path_factory.mktemp(request.param))
+    project = new_project(request.param, new_database, tmp_path_factory.mktemp(request.param))
     project.build(LOADS[0])
-    return project, project.marts()
+    return project, marts_of(project)
 
 
 @pytest.fixture(scope="module")
@@ -225,10 +133,6 @@ def project(started: tuple[Project, dict[str, list[Row]]]) -> Project:
     project, _ = started
     project.build(LOADS[1])
     return project
-
-
-def _project(adapter: str, new_database: Callable[[], str], folder: Path) -> Project:
-    return on_duckdb(folder) if adapter == "duckdb" else on_postgres(folder, new_database())
 
 
 def _comparable(rows: list[Row]) -> list[str]:
@@ -268,7 +172,7 @@ def test_the_marts_tell_what_has_changed(project: Project) -> None:
     assert all(expected.values())
     for name, rows in Answers(LOADS[0]).all().items():
         assert _comparable(rows) != _comparable(expected[name])
-    _assert_same(project.marts(), expected)
+    _assert_same(marts_of(project), expected)
 
 
 def test_every_test_of_the_project_passes(project: Project) -> None:
@@ -290,8 +194,9 @@ def test_what_was_loaded_just_now_is_fresh(project: Project) -> None:
 # History.
 
 
-def _state(rows: dict[str, list[Row]]) -> dict[str, dict[tuple[str, ...], tuple[Any, ...]]]:
+def _state(load: Load) -> dict[str, dict[tuple[str, ...], tuple[Any, ...]]]:
     """What the snapshots see of one load: the values of each key."""
+    rows, answers = expected_rows(load.account), Answers(load)
     return {
         "deployments_history": {
             (row["id"],): (row["name"], row["customer_billing_code"] or None)
@@ -301,15 +206,9 @@ def _state(rows: dict[str, list[Row]]) -> dict[str, dict[tuple[str, ...], tuple[
             (row["deployment_id"],): (int(row["allocated_units"]),)
             for row in rows["deployment_scalings"]
         },
-        "roles_history": {
-            (row["deployment_id"], row["name"], user["id"]): (user["name"],)
-            for row in rows["deployment_roles"]
-            for user in row["users"]
-        },
-        "team_roles_history": {
-            (row["deployment_id"], row["name"], team["id"]): (team["name"],)
-            for row in rows["deployment_team_roles"]
-            for team in row["teams"]
+        "access_history": {
+            (row["deployment_id"], row["role_name"], row["user_id"], row["team_id"] or ""): ()
+            for row in answers.all()["access_review"]
         },
         "whitelist_history": {
             (row["deployment_id"], row["id"]): (row["ip"],) for row in rows["deployment_whitelist"]
@@ -324,8 +223,7 @@ def _state(rows: dict[str, list[Row]]) -> dict[str, dict[tuple[str, ...], tuple[
 HISTORIES = {
     "deployments_history": "deployment_id, deployment_name, billing_code",
     "scalings_history": "deployment_id, allocated_units",
-    "roles_history": "deployment_id, role_name, user_id, user_name",
-    "team_roles_history": "deployment_id, role_name, team_id, team_name",
+    "access_history": "deployment_id, role_name, user_id, team_id",
     "whitelist_history": "deployment_id, whitelist_id, ip",
     "health_history": "deployment_id, summary, alert_count",
 }
@@ -333,7 +231,7 @@ HISTORIES = {
 
 @pytest.mark.parametrize("table", HISTORIES)
 def test_the_history_shows_the_change(project: Project, table: str) -> None:
-    before, after = (_state(expected_rows(load.account))[table] for load in LOADS)
+    before, after = (_state(load)[table] for load in LOADS)
     then, now = (load.now for load in LOADS)
     expected = [(*key, *after[key], now, None) for key in after if after[key] != before.get(key)]
     for key, values in before.items():
@@ -342,9 +240,8 @@ def test_the_history_shows_the_change(project: Project, table: str) -> None:
         f"SELECT {HISTORIES[table]}, dbt_valid_from, dbt_valid_to FROM answers_history.{table}"  # noqa: S608
     )
     assert sorted(map(repr, expected)) == sorted(repr(tuple(row.values())) for row in found)
-    if table != "team_roles_history":
-        assert {row[-1] for row in expected} == {None, now}
-        assert any(row[-2] == now for row in expected)
+    assert {row[-1] for row in expected} == {None, now}
+    assert any(row[-2] == now for row in expected)
 
 
 # Privacy.
@@ -385,7 +282,7 @@ def test_a_salt_hashes_all_that_is_personal(
     adapter: str, new_database: Callable[[], str], tmp_path: Path
 ) -> None:
     load = LOADS[0]
-    project = _project(adapter, new_database, tmp_path)
+    project = new_project(adapter, new_database, tmp_path)
     project.salt = "it's a salt"
 
     def hashed(value: str | None) -> str | None:
@@ -405,7 +302,7 @@ def test_a_salt_hashes_all_that_is_personal(
     }.items():
         for row in expected[name]:
             row.update({each: hashed(row[each]) for each in columns})
-    _assert_same(project.marts(), expected)
+    _assert_same(marts_of(project), expected)
 
 
 # JSONL files.
@@ -425,41 +322,62 @@ def test_of_several_loads_the_latest_rows_count(tmp_path: Path) -> None:
         found = project.query(sql)
         return sorted(tuple(row.values()) for row in found)
 
-    tables = ("deployments", "audit_events", "deployment_recipes", "deployment_alerts")
-    select = ("run", "--select", *(f"stg_compose__{table}" for table in tables))
+    tables = ("deployments", "audit_events", "deployment_recipes", "deployment_health")
+    select = ("run", "--select", *(f"+stg_compose__{table}" for table in tables))
+
+    def read(time: str, **outcomes: str) -> None:
+        """Write the coverage of a load: an outcome by stream, or by stream and deployment."""
+        for scope, outcome in outcomes.items():
+            stream, _, deployment_id = scope.partition("__")
+            row = {"stream": stream, "deployment_id": deployment_id, "outcome": outcome}
+            moment = f"2018-06-01T{time}:00.000Z"
+            write(f"coverage-20180601T{time.replace(':', '')}00.jsonl", {**row, "read_at": moment})
 
     # Without times in their names: lines further down are later, and what is gone stays.
     write("deployments.jsonl", {"id": "d1", "name": "old"}, {"id": "d2", "name": "gone"})
     write("deployments.jsonl", {"id": "d1", "name": "new"})
-    write("deployment_alerts.jsonl", {"id": "a1"})
+    write("deployment_health.jsonl", {"deployment_id": "d1"}, {"deployment_id": "d2"})
     write("deployment_recipes.jsonl", {"id": "r1", "status": "running"})
     project.dbt(*select)
     assert rows("deployments", "deployment_id", "deployment_name") == [
         ("d1", "new"),
         ("d2", "gone"),
     ]
-    assert rows("deployment_alerts", "alert_id") == [("a1",)]
+    assert rows("deployment_health", "deployment_id") == [("d1",), ("d2",)]
     assert rows("audit_events", "event_id") == []
 
-    # With times: of a full table the latest load counts, even if it has no rows of it.
+    # With times and coverage: what a load read counts, what it could not read stays.
     write("deployments-20180601T120000.jsonl", {"id": "d1", "name": "newer"}, {"id": "d3"})
     write("deployment_recipes-20180601T120000.jsonl", {"id": "r1", "status": "complete"})
+    write("deployment_health-20180601T120000.jsonl", {"deployment_id": "d3"})
     write("audit_events-20180601T120000.jsonl", {"id": "e1"})
+    read(
+        "12:00",
+        deployments="read",
+        deployment_health__d1="skipped",
+        deployment_health__d3="read",
+    )
     write("audit_events-20180601T121500.jsonl", {"id": "e2"})  # a load of the audit log alone
+    read("12:15", audit_events="read")
     project.dbt(*select)
     assert rows("deployments", "deployment_id", "deployment_name") == [
         ("d1", "newer"),
         ("d3", None),
     ]
-    assert rows("deployment_alerts", "alert_id") == []
+    assert rows("deployment_health", "deployment_id") == [("d1",), ("d3",)]
     assert rows("deployment_recipes", "recipe_id", "status") == [("r1", "complete")]
     assert rows("audit_events", "event_id") == [("e1",), ("e2",)]
+
+    # Read, and nothing there.
+    read("12:30", deployment_health__d1="read", deployment_health__d3="failed")
+    project.dbt(*select)
+    assert rows("deployment_health", "deployment_id") == [("d3",)]
 
 
 def test_a_folder_without_files_is_an_error(tmp_path: Path) -> None:
     text = on_duckdb(tmp_path).dbt("run", status=2)
     assert (
-        f"no JSONL files of tap-compose in {tmp_path / 'out'}: load first, or set COMPOSE_FILES"
+        f"no JSONL files of tap-compose in {tmp_path / 'out'}: load first, or change COMPOSE_FILES"
         in text
     )
 

@@ -16,7 +16,8 @@ import pytest
 
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.made_up_account import Account
-from tests.examples.test_dbt import LOADS, MARTS, PROJECT, Project, on_duckdb, personal_values
+from tests.examples.test_dbt import LOADS, MARTS, personal_values
+from tests.support.dbt_runs import PROJECT, Project, on_duckdb
 from tests.support.expected_answers import Load
 from tests.support.target_runs import ENVIRONMENTS
 from tools.browser import CHROMEDRIVER, CHROMIUM, Browser, browser

@@ -9,6 +9,7 @@ with versions as (
 select
     deployment_id,
     deployment_name,
+    account_id,
     type,
     version,
     billing_code,

@@ -23,7 +23,7 @@ missing as (
     select
         deployments.deployment_id,
         string_agg(schedule.type, ', ' order by schedule.every_days) as types
-    from {{ ref('int_deployments_listed') }} as deployments
+    from {{ ref('stg_compose__deployments') }} as deployments
     cross join schedule
     left join newest_by_type as newest
         on deployments.deployment_id = newest.deployment_id and schedule.type = newest.type
@@ -53,7 +53,7 @@ select
     missing.types as missing_types,
     cast(coalesce(counts.complete_backups, 0) as bigint) as complete_backups,
     cast(coalesce(counts.failed_backups, 0) as bigint) as failed_backups
-from {{ ref('int_deployments_listed') }} as deployments
+from {{ ref('stg_compose__deployments') }} as deployments
 left join complete as newest
     on deployments.deployment_id = newest.deployment_id and newest.place = 1
 left join missing on deployments.deployment_id = missing.deployment_id

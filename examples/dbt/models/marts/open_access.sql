@@ -30,10 +30,10 @@ select
     networks.ip,
     networks.prefix_length,
     networks.description
-from {{ ref('int_deployments_listed') }} as deployments
+from {{ ref('stg_compose__deployments') }} as deployments
 left join networks on deployments.deployment_id = networks.deployment_id
 where
-    deployments.is_readable
+    deployments.account_id is not null
     and (
         networks.deployment_id is null
         or networks.prefix_length is null

@@ -10,7 +10,7 @@ select
     bool_or(transitions.method = 'in_place') as is_in_place_possible,
     bool_or(transitions.method = 'restore') as is_restore_possible
 from {{ ref('stg_compose__deployment_versions') }} as transitions
-inner join {{ ref('int_deployments_listed') }} as deployments
+inner join {{ ref('stg_compose__deployments') }} as deployments
     on transitions.deployment_id = deployments.deployment_id
 left join {{ ref('stg_compose__database_versions') }} as running
     on

@@ -1,6 +1,5 @@
--- make docs writes this file.
 select
     account_id,
     {{ hashed('id') }} as user_id,
     {{ hashed('name') }} as user_name
-from {{ source('compose', 'account_users') }}
+from {{ current_rows('account_users') }} as users

@@ -1,6 +1,4 @@
--- make docs writes this file.
 select
     id as account_id,
-    name as account_name,
-    slug
-from {{ source('compose', 'accounts') }}
+    name as account_name
+from {{ current_rows('accounts') }} as accounts

@@ -1,4 +1,3 @@
--- make docs writes this file.
 select
     id as event_id,
     account_id,
@@ -9,6 +8,5 @@ select
     created_at,
     event,
     {{ hashed('ip') }} as ip,
-    {{ hashed('user_agent') }} as user_agent,
-    {{ dropped('data') }} as data
-from {{ source('compose', 'audit_events') }}
+    {{ hashed('user_agent') }} as user_agent
+from {{ loaded_rows('audit_events') }} as events

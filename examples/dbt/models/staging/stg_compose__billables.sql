@@ -1,4 +1,3 @@
--- make docs writes this file.
 select
     id as billable_id,
     account_id,
@@ -11,4 +10,4 @@ select
     sku,
     units,
     replaces_id
-from {{ source('compose', 'billables') }}
+from {{ current_rows('billables') }} as billables

@@ -1,10 +1,10 @@
--- make docs writes this file.
+-- What the last run that asked for a stream, of a deployment or of the account (''), made of it.
 select
     stream,
-    deployment_id,
+    case when deployment_id = '-' then '' else coalesce(deployment_id, '') end as deployment_id,
     outcome,
     http_status,
     reason,
     row_count,
     read_at
-from {{ source('compose', 'coverage') }}
+from {{ loaded_rows('coverage') }} as coverage

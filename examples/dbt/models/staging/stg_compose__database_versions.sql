@@ -1,7 +1,6 @@
--- make docs writes this file.
 select
     application,
     version,
     status,
     preferred
-from {{ source('compose', 'database_versions') }}
+from {{ current_rows('database_versions') }} as versions

@@ -1,11 +1,9 @@
--- make docs writes this file.
 select
     id as backup_id,
     deployment_id,
-    name as backup_name,
     type,
     status,
     is_downloadable,
     is_restorable,
     created_at
-from {{ source('compose', 'deployment_backups') }}
+from {{ current_rows('deployment_backups', 'deployment_id') }} as backups

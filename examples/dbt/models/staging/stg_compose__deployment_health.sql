@@ -1,6 +1,5 @@
--- make docs writes this file.
 select
     deployment_id,
     summary,
     alert_count
-from {{ source('compose', 'deployment_health') }}
+from {{ current_rows('deployment_health', 'deployment_id') }} as health

@@ -1,11 +1,7 @@
--- make docs writes this file.
 select
     id as portal_id,
     deployment_id,
     name as portal_name,
     type,
-    internal_ip,
-    zone,
-    hostname,
     ssl_enabled
-from {{ source('compose', 'deployment_portals') }}
+from {{ current_rows('deployment_portals', 'deployment_id') }} as portals

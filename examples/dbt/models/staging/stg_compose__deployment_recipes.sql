@@ -1,4 +1,3 @@
--- make docs writes this file.
 select
     id as recipe_id,
     account_id,
@@ -7,13 +6,7 @@ select
     name as recipe_name,
     template,
     status,
-    status_detail,
-    source,
     {{ hashed('source_user') }} as source_user,
-    source_reason,
-    {{ hashed('source_ip') }} as source_ip,
     created_at,
-    updated_at,
-    operations_complete,
-    operations_total
-from {{ source('compose', 'deployment_recipes') }}
+    updated_at
+from {{ loaded_rows('deployment_recipes') }} as recipes

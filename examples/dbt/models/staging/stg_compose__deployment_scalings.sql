@@ -1,4 +1,3 @@
--- make docs writes this file.
 select
     deployment_id,
     allocated_units,
@@ -9,4 +8,4 @@ select
     storage_per_unit_in_mb,
     unit_size_in_mb,
     unit_type
-from {{ source('compose', 'deployment_scalings') }}
+from {{ current_rows('deployment_scalings', 'deployment_id') }} as scalings

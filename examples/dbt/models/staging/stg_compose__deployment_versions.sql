@@ -1,8 +1,7 @@
--- make docs writes this file.
 select
     deployment_id,
     application,
     from_version,
     to_version,
     method
-from {{ source('compose', 'deployment_versions') }}
+from {{ current_rows('deployment_versions', 'deployment_id') }} as versions

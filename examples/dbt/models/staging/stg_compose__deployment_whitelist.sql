@@ -1,7 +1,6 @@
--- make docs writes this file.
 select
     deployment_id,
     id as whitelist_id,
     description,
     ip
-from {{ source('compose', 'deployment_whitelist') }}
+from {{ current_rows('deployment_whitelist', 'deployment_id') }} as whitelist

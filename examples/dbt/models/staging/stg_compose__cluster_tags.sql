@@ -1,5 +1,0 @@
-select
-    clusters.id as cluster_id,
-    item.text as tag
-from {{ source('compose', 'clusters') }} as clusters
-cross join lateral {{ json_items('clusters.tags') }} as item

@@ -1,6 +1,0 @@
--- make docs writes this file.
-select
-    region,
-    provider,
-    slug
-from {{ source('compose', 'datacenters') }}

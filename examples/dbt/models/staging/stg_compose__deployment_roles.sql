@@ -1,5 +1,0 @@
--- make docs writes this file.
-select
-    deployment_id,
-    name as role_name
-from {{ source('compose', 'deployment_roles') }}
