@@ -33,14 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-MARTS = (
-    "backup_freshness",
-    "monthly_cost",
-    "access_review",
-    "deployment_timeline",
-    "upgradable_deployments",
-    "open_access",
-)
+MARTS = ("monthly_cost", "access_review", "deployment_timeline")
 
 
 class GrowingAccount(Account):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tests.support.expected import Row, expected_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from tap_compose.sandbox.made_up_account import Account
 
 Rows = dict[str, list[Row]]
-
-_SCHEDULE = {"daily": 1, "weekly": 7, "monthly": 31}
 
 
 @dataclass(frozen=True)
@@ -54,36 +50,9 @@ class Answers:
     def all(self) -> Rows:
         """Return the rows of each mart, in no order."""
         return {
-            "backup_freshness": [self._freshness(each) for each in self._listed.values()],
             "monthly_cost": list(self._monthly_cost()),
             "access_review": list(self._access()),
             "deployment_timeline": [*self._events(), *self._recipes(), *self._alerts()],
-            "upgradable_deployments": list(self._upgrades()),
-            "open_access": list(self._open()),
-        }
-
-    # Backups.
-
-    def _freshness(self, deployment: Row) -> Row:
-        mine = _of(deployment["id"], self._rows["deployment_backups"])
-        complete = [row for row in mine if row["status"] == "complete"]
-        newest = max(complete, key=lambda row: row["created_at"], default=None)
-        at = _moment(newest["created_at"]) if newest else None
-        missing = []
-        for kind, days in _SCHEDULE.items():
-            times = [row["created_at"] for row in complete if row["type"] == kind]
-            since = _moment(max(times, default=deployment["created_at"]))
-            if self.now - since > timedelta(days=days + 1):
-                missing.append(kind)
-        return {
-            **_named(deployment),
-            "type": deployment["type"],
-            "newest_backup_at": at,
-            "newest_backup_type": newest and newest["type"],
-            "age_hours": at and (self.now - at) // timedelta(hours=1),
-            "missing_types": ", ".join(missing) or None,
-            "complete_backups": len(complete),
-            "failed_backups": sum(row["status"] == "failed" for row in mine),
         }
 
     # Cost.
@@ -228,53 +197,6 @@ class Answers:
                     }
             before = {row["deployment_id"]: row for row in rows["deployment_health"]}
 
-    # Upgrades and whitelists.
-
-    def _upgrades(self) -> Iterator[Row]:
-        offered = {
-            (row["application"], row["version"]): row for row in self._rows["database_versions"]
-        }
-        methods: dict[tuple[str, ...], set[str]] = {}
-        for row in self._rows["deployment_versions"]:
-            key = tuple(
-                row[each] for each in ("deployment_id", "application", "from_version", "to_version")
-            )
-            methods.setdefault(key, set()).add(row["method"])
-        for (deployment_id, kind, old, new), ways in methods.items():
-            yield {
-                **_named(self._listed[deployment_id]),
-                "type": self._listed[deployment_id]["type"],
-                "from_version": old,
-                "from_status": offered[kind, old]["status"],
-                "to_version": new,
-                "to_status": offered[kind, new]["status"],
-                "is_preferred": offered[kind, new]["preferred"],
-                "is_in_place_possible": "in_place" in ways,
-                "is_restore_possible": "restore" in ways,
-            }
-
-    def _open(self) -> Iterator[Row]:
-        entries = Counter(row["deployment_id"] for row in self._rows["deployment_whitelist"])
-        readable = [row["id"] for row in self._rows["deployment_details"]]
-        for deployment_id in readable:
-            if deployment_id not in entries:
-                yield _entry(self._listed[deployment_id], "empty", {}, None)
-        for row in self._rows["deployment_whitelist"]:
-            network = ipaddress.ip_network(row["ip"])
-            if network.prefixlen < {4: 24, 6: 64}[network.version]:
-                yield _entry(self._listed[row["deployment_id"]], "wide", row, network.prefixlen)
-
-
-def _entry(deployment: Row, reason: str, row: Row, length: int | None) -> Row:
-    return {
-        **_named(deployment),
-        "reason": reason,
-        "whitelist_id": row.get("id"),
-        "ip": row.get("ip"),
-        "prefix_length": length,
-        "description": row.get("description"),
-    }
-
 
 def _nothing() -> Row:
     counts = dict.fromkeys(("current_billables", "ended_billables", "replaced_billables"), 0)
@@ -285,10 +207,6 @@ def _add(total: Row, name: str, amount: Decimal | None) -> None:
     """Add an amount that may be unknown, as SQL does."""
     if amount is not None:
         total[name] = (total[name] or 0) + amount
-
-
-def _of(deployment_id: str, rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row["deployment_id"] == deployment_id]
 
 
 def _named(deployment: Row) -> Row:

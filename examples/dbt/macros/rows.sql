@@ -31,9 +31,15 @@
 )
 {%- endmacro %}
 
+{% macro is_loaded(stream, column) %}
+    {%- set existing = adapter.get_columns_in_relation(source('compose', stream)) if execute else [] %}
+    {{- return(not execute or column in existing | map(attribute='name')) }}
+{%- endmacro %}
+
 {#
-    The rows of a full table that the last reading found: no older than the stream's row in coverage.
-    Where the last try was refused or failed, or is unknown, the rows from before stay.
+    The rows of a full table that the last reading found: no older than the stream's row in coverage, which
+    may say that the resource is gone. Where the last try was refused or failed, or there is none, the rows
+    from before stay.
     Of a resource of a deployment (scope is the column with its id), only if the deployment is listed.
 #}
 {% macro current_rows(stream, scope=none) %}
@@ -44,7 +50,7 @@
         on
             coverage.stream = '{{ stream }}'
             and coverage.deployment_id = {{ 'loaded.' ~ scope if scope else "''" }}
-            and coverage.outcome = 'read'
+            and (coverage.outcome = 'read'{{ ' or coverage.http_status in (404, 410)' if scope }})
     where
         coalesce(loaded.extracted_at >= coverage.read_at, true)
         {%- if scope == 'deployment_id' %}
