@@ -1,54 +1,35 @@
 -- Each rule below finds, for each resource, what its rows say as if all of them had been read (null: there
 -- is nothing to look at). The end replaces a finding whose streams were not read, unless it is sure:
 -- true whatever else there is.
-with rules (control, severity) as (
+with needs (control, severity, stream, whose) as (
+    -- The streams of a rule: to find the items of a deployment (all), to judge one item (item), or both.
     values
-    ('healthy', 'critical'),
-    ('whitelist_closed', 'critical'),
-    ('backup_recent', 'high'),
-    ('backup_usable', 'high'),
-    ('portal_tls', 'high'),
-    ('version_supported', 'high'),
-    ('grantee_in_account', 'high'),
-    ('backup_schedule', 'medium'),
-    ('backup_not_failing', 'medium'),
-    ('whitelist_entry_narrow', 'medium'),
-    ('grantee_active', 'medium'),
-    ('billed_and_listed', 'medium'),
-    ('two_admins', 'low'),
-    ('size_fits', 'low'),
-    ('billing_code', 'low')
-),
-
--- The streams that a rule needs: to find the items of a deployment (all), or for one item (item).
-needs (control, stream, whose) as (
-    values
-    ('healthy', 'deployment_health', 'all'),
-    ('whitelist_closed', 'deployment_whitelist', 'all'),
-    ('whitelist_closed', 'deployment_portals', 'all'),
-    ('backup_recent', 'deployment_backups', 'all'),
-    ('backup_usable', 'deployment_backups', 'all'),
-    ('portal_tls', 'deployment_portals', 'both'),
-    ('version_supported', 'deployment_details', 'all'),
-    ('version_supported', 'database_versions', 'all'),
-    ('grantee_in_account', 'deployment_roles', 'all'),
-    ('grantee_in_account', 'deployment_team_roles', 'all'),
-    ('grantee_in_account', 'teams', 'all'),
-    ('grantee_in_account', 'account_users', 'item'),
-    ('backup_schedule', 'deployment_backups', 'all'),
-    ('backup_not_failing', 'deployment_backups', 'all'),
-    ('whitelist_entry_narrow', 'deployment_whitelist', 'both'),
-    ('grantee_active', 'deployment_roles', 'all'),
-    ('grantee_active', 'deployment_team_roles', 'all'),
-    ('grantee_active', 'teams', 'all'),
-    ('grantee_active', 'audit_events', 'item'),
-    ('billed_and_listed', 'billables', 'both'),
-    ('billed_and_listed', 'deployments', 'item'),
-    ('two_admins', 'deployment_roles', 'all'),
-    ('two_admins', 'deployment_team_roles', 'all'),
-    ('two_admins', 'teams', 'all'),
-    ('size_fits', 'deployment_scalings', 'all'),
-    ('billing_code', 'deployments', 'all')
+    ('healthy', 'critical', 'deployment_health', 'all'),
+    ('whitelist_closed', 'critical', 'deployment_whitelist', 'all'),
+    ('whitelist_closed', 'critical', 'deployment_portals', 'all'),
+    ('backup_recent', 'high', 'deployment_backups', 'all'),
+    ('backup_usable', 'high', 'deployment_backups', 'all'),
+    ('portal_tls', 'high', 'deployment_portals', 'both'),
+    ('version_supported', 'high', 'deployment_details', 'all'),
+    ('version_supported', 'high', 'database_versions', 'all'),
+    ('grantee_in_account', 'high', 'deployment_roles', 'all'),
+    ('grantee_in_account', 'high', 'deployment_team_roles', 'all'),
+    ('grantee_in_account', 'high', 'teams', 'all'),
+    ('grantee_in_account', 'high', 'account_users', 'item'),
+    ('backup_schedule', 'medium', 'deployment_backups', 'all'),
+    ('backup_not_failing', 'medium', 'deployment_backups', 'all'),
+    ('whitelist_entry_narrow', 'medium', 'deployment_whitelist', 'both'),
+    ('grantee_active', 'medium', 'deployment_roles', 'all'),
+    ('grantee_active', 'medium', 'deployment_team_roles', 'all'),
+    ('grantee_active', 'medium', 'teams', 'all'),
+    ('grantee_active', 'medium', 'audit_events', 'item'),
+    ('billed_and_listed', 'medium', 'billables', 'both'),
+    ('billed_and_listed', 'medium', 'deployments', 'item'),
+    ('two_admins', 'low', 'deployment_roles', 'all'),
+    ('two_admins', 'low', 'deployment_team_roles', 'all'),
+    ('two_admins', 'low', 'teams', 'all'),
+    ('size_fits', 'low', 'deployment_scalings', 'all'),
+    ('billing_code', 'low', 'deployments', 'all')
 ),
 
 -- Each deployment, whether the streams of other rules' facts were read, and the time that ages count to.
@@ -71,20 +52,6 @@ deployments as (
     left join {{ ref('int_reads') }} as events on events.stream = 'audit_events'
 ),
 
-healthy as (
-    select
-        deployments.deployment_id,
-        case
-            when health.summary in ('warning', 'critical') then 'alarm'
-            when health.summary = 'healthy' then 'ok'
-            when health.deployment_id is not null then 'info'
-        end as finding,
-        coalesce(health.summary, 'no summary') as reason
-    from deployments
-    left join {{ ref('stg_compose__deployment_health') }} as health
-        on deployments.deployment_id = health.deployment_id
-),
-
 -- Addresses that entries cover, each counted once: an entry adds what lies above all before it.
 networks as (
     select
@@ -102,7 +69,8 @@ whitelists as (
         count(*) as entries,
         max(case when prefix_length = 0 then ip end) as open_entry,
         sum(greatest(last_ip - greatest(first_ip, coalesce(last_before + 1, 0)) + 1, 0)) as addresses,
-        sum(case when family is null then 1 else 0 end) as unparsable
+        sum(case when family is null and ip is not null then 1 else 0 end) as unparsable,
+        sum(case when ip is null then 1 else 0 end) as unknown
     from networks
     group by deployment_id
 ),
@@ -124,7 +92,8 @@ whitelist_closed as (
         deployments.is_portals_read and governed_portals.portals is null as is_without_portal,
         whitelists.open_entry,
         whitelists.entries,
-        whitelists.unparsable
+        whitelists.unparsable,
+        whitelists.unknown
     from deployments
     left join whitelists on deployments.deployment_id = whitelists.deployment_id
     left join governed_portals on deployments.deployment_id = governed_portals.deployment_id
@@ -291,21 +260,6 @@ admins as (
     group by deployment_id
 ),
 
-sizes as (
-    select
-        deployments.deployment_id,
-        scalings.*
-    from deployments
-    left join (
-        select
-            deployment_id as scaled_id,
-            used_units,
-            allocated_units,
-            minimum_units
-        from {{ ref('stg_compose__deployment_scalings') }}
-    ) as scalings on deployments.deployment_id = scalings.scaled_id
-),
-
 known_deployments as (
     select deployment_id from {{ ref('int_deployments_ever') }}
     union
@@ -328,8 +282,21 @@ current_billables as (
 ),
 
 findings as (
-    select 'healthy' as control, deployment_id as resource, deployment_id, false as is_item, finding, false as is_sure, reason
-    from healthy
+    select
+        'healthy' as control,
+        deployments.deployment_id as resource,
+        deployments.deployment_id,
+        false as is_item,
+        case
+            when health.summary in ('warning', 'critical') then 'alarm'
+            when health.summary = 'healthy' then 'ok'
+            when health.deployment_id is not null then 'info'
+        end as finding,
+        false as is_sure,
+        coalesce(health.summary, 'no summary') as reason
+    from deployments
+    left join {{ ref('stg_compose__deployment_health') }} as health
+        on deployments.deployment_id = health.deployment_id
     union all
     select
         'whitelist_closed', deployment_id, deployment_id, false,
@@ -338,6 +305,7 @@ findings as (
             when is_without_portal then 'skip'
             when entries is null then 'alarm'
             when unparsable > 0 then 'error'
+            when unknown > 0 then 'skip'
             else 'ok'
         end,
         is_open or is_without_portal,
@@ -347,6 +315,7 @@ findings as (
             when is_without_portal then 'no portal that a whitelist governs'
             when entries is null then 'no entry: every address is let in'
             when unparsable > 0 then unparsable || ' not an address or network'
+            when unknown > 0 then 'ip not loaded'
         end
     from whitelist_closed
     union all
@@ -409,6 +378,7 @@ findings as (
     select
         'whitelist_entry_narrow', whitelist_id, deployment_id, true,
         case
+            when ip is null then 'skip'
             when family is null then 'error'
             when is_private then 'info'
             when prefix_length < case when family = 4 then {{ var('widest_allowed_ipv4') }} else {{ var('widest_allowed_ipv6') }} end then 'alarm'
@@ -416,7 +386,8 @@ findings as (
         end,
         false,
         case
-            when family is null then 'not an address or network: ' || coalesce(ip, 'null')
+            when ip is null then 'ip not loaded'
+            when family is null then 'not an address or network: ' || ip
             when is_private then ip || ' is private'
             else ip
         end
@@ -502,7 +473,7 @@ findings as (
     left join admins on deployments.deployment_id = admins.deployment_id
     union all
     select
-        'size_fits', deployment_id, deployment_id, false,
+        'size_fits', deployments.deployment_id, deployments.deployment_id, false,
         case
             when used_units >= allocated_units then 'alarm'
             when used_units * 2 < allocated_units and allocated_units > minimum_units then 'alarm'
@@ -514,7 +485,9 @@ findings as (
         coalesce(cast(used_units as {{ dbt.type_string() }}), '?') || ' of '
         || coalesce(cast(allocated_units as {{ dbt.type_string() }}), '?') || ' units used, minimum '
         || coalesce(cast(minimum_units as {{ dbt.type_string() }}), '?')
-    from sizes
+    from deployments
+    left join {{ ref('stg_compose__deployment_scalings') }} as scalings
+        on deployments.deployment_id = scalings.deployment_id
     union all
     select
         'billing_code', deployment_id, deployment_id, false,
@@ -582,7 +555,7 @@ select
     case when assessed.unread is not null and not assessed.is_sure then assessed.unread_why else assessed.reason end as reason,
     assessed.checked_at
 from assessed
-inner join rules on assessed.control = rules.control
+inner join (select distinct control, severity from needs) as rules on assessed.control = rules.control
 left join deployments on assessed.deployment_id = deployments.deployment_id
 left join {{ ref('int_deployments_ever') }} as ever on assessed.deployment_id = ever.deployment_id
 left join {{ ref('stg_compose__billables') }} as billables
