@@ -44,10 +44,10 @@ demo:  ## load the sandbox's account into JSONL files in demo-output/, and show 
 answers: demo .venvs/dbt/.ready  ## turn the demo's files into tables and a report, with dbt and DuckDB
 	@rm -f demo-output/compose.duckdb*
 	@$(DBT) build $(SANDBOX_NOW)
-	@$(DBT) show $(SANDBOX_NOW) --limit 20 --inline "select deployment_name, newest_backup_at, age_hours, missing_types from {{ ref('backup_freshness') }} order by newest_backup_at nulls first"
+	@$(DBT) show $(SANDBOX_NOW) --limit 50 --inline "select severity, control, deployment_name, reason from {{ ref('controls') }} where status = 'alarm' order by array_position(['critical', 'high', 'medium', 'low'], severity), control, deployment_name"
 	@COMPOSE_ANSWERS=demo-output/compose.duckdb .venvs/dbt/$(SCRIPTS)/python examples/dbt/report.py demo-output/answers.html
 	@echo "all answers are in demo-output/compose.duckdb, a report of them in demo-output/answers.html"
-	@echo "query them, with uv: uvx --from duckdb-cli duckdb demo-output/compose.duckdb -c 'FROM answers.backup_freshness'"
+	@echo "query them, with uv: uvx --from duckdb-cli duckdb demo-output/compose.duckdb -c 'FROM answers.controls'"
 
 test: .venv/.ready .venvs/singer-tools/.ready .venvs/target-jsonl/.ready  ## lint, types and tests; a few minutes
 	$(BIN)/ruff check .

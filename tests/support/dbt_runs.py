@@ -165,7 +165,7 @@ def on_postgres(folder: Path, database: str) -> Project:
             connection.execute(statements)
 
     config = {**documented("target-postgres"), "sqlalchemy_url": sqlalchemy_url(database)}
-    settings = {"emit_activate_version_messages": True}
+    config["hard_delete"] = False  # coverage is enough to see what is gone
     parts = psycopg.conninfo.conninfo_to_dict(database)
     environment = {
         "DBT_TARGET": "postgres",
@@ -173,7 +173,7 @@ def on_postgres(folder: Path, database: str) -> Project:
         "TARGET_POSTGRES_USER": str(parts["user"]),
         "TARGET_POSTGRES_DATABASE": str(parts["dbname"]),
     }
-    pipe = Pipe("target-postgres", config, folder, settings)
+    pipe = Pipe("target-postgres", config, folder)
     return Project(folder, pipe, environment, query, run)
 
 
