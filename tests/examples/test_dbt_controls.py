@@ -146,7 +146,7 @@ def test_each_rule_finds_what_was_worked_out_by_hand(project: Project) -> None:
     }
     for row in rows:
         assert row["control"] in SEVERITIES[row["severity"]]
-        assert row["account_id"] in {"a1", "a2", None}
+        assert row["account_id"] in {"a1", "a2", "a3", None}
         assert row["deployment_name"] == (
             f"name of {row['deployment_id']}" if row["deployment_id"] in ids else None
         )

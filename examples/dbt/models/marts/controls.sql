@@ -40,7 +40,8 @@ deployments as (
         coalesce(portals.outcome = 'read', false) as is_portals_read,
         coalesce(roles.outcome = 'read', false) as is_roles_read,
         coalesce(team_roles.outcome = 'read', false) as is_team_roles_read,
-        coalesce(users.outcome = 'read', false) as is_users_read,
+        coalesce(users.outcome = 'read', false)
+        and deployments.account_id in (select account_id from {{ ref('stg_compose__account_users') }}) as is_users_read,
         least(backups.read_at, {{ now() }}) as backups_as_of,
         least(events.read_at, {{ now() }}) as events_as_of
     from {{ ref('stg_compose__deployments') }} as deployments
@@ -419,8 +420,8 @@ findings as (
         end,
         grantees.account_id is null or not grantees.is_users_read,
         case
-            when not grantees.is_users_read then 'account_users not read'
             when grantees.account_id is null then 'the account is unknown'
+            when not grantees.is_users_read then 'account_users not read'
             else grantees.who || case
                 when account_users.user_id is null and grantees.user_id <> '' then ' is not a user of the account'
                 else ''
