@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from tests.support import ROOT
 from tests.support.dbt_runs import ADAPTERS, READ_AT, Project, new_project, source_tables
-from tools.documents import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
