@@ -44,6 +44,31 @@
 
 {% macro quoted(text) %}'{{ dbt.escape_single_quotes(text) }}'{% endmacro %}
 
+{#
+    A part of an amount, to 8 decimals. Sums of it are exact: DuckDB divides decimals as floats, so there
+    the quotient is of whole numbers.
+#}
+{% macro prorated(amount, part, whole) %}{{ adapter.dispatch('prorated', 'compose_answers')(amount, part, whole) }}{% endmacro %}
+
+{% macro default__prorated(amount, part, whole) -%}
+    round({{ amount }} * {{ part }} / {{ whole }}, 8)
+{%- endmacro %}
+
+{% macro duckdb__prorated(amount, part, whole) -%}
+    {%- set units = '(cast(' ~ amount ~ ' * 100000000 as hugeint) * ' ~ part ~ ')' -%}
+    cast(
+        {{ units }} // {{ whole }} + cast(round({{ units }} % {{ whole }} / {{ whole }}) as hugeint)
+        as decimal(30, 0)
+    ) * 0.00000001
+{%- endmacro %}
+
+{# Note on a mart which build it is of, so that the report can refuse tables of different ones. #}
+{% macro note_build() %}
+    {%- set kind = 'view' if model.config.materialized == 'view' else 'table' -%}
+    comment on {{ kind }} {{ this }} is
+    '{{ tojson({"build": invocation_id, "now": var('now') or run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f')}) }}'
+{% endmacro %}
+
 {% test unique_together(model, columns) %}
     select {{ columns | join(', ') }}, count(*) as times
     from {{ model }}
