@@ -7,291 +7,215 @@ names the DuckDB file. If COMPOSE_HASH_SALT is set, personal columns must be has
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from collections import Counter
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
-import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-if TYPE_CHECKING:
-    from collections.abc import Sized
+MARTS = ("controls", "monthly_cost", "access_review", "deployment_timeline")
 
-Row = dict[str, Any]
-
-NUMBER = (int, float, Decimal)
-
-MOST = 12
-"""Maximum number of bars from top to bottom of a chart. Its table has all rows."""
-
-DAYS = 30
-"""Length of the timeline in days."""
-
-BAD = "var(--bad)"
-NO_BACKUP = "no backup"
-KINDS = ["provisioned", "scaled", "upgraded", "alert", "deprovisioned"]
-ROLES = ["admin", "manager", "developer", "other"]
-
-# Deployments and users get short labels that are unique. A hash is too long for one.
-VIEWS = """
-create temp view run as
-select ran_at, cast(date_trunc('month', ran_at) as date) as this_month
-from answers_staging.int_run_time;
-
-create temp view deployments as
-select
-    deployment_id,
-    coalesce(deployment_name, deployment_id) || case
-        when count(*) over (partition by deployment_name) > 1 then ' ' || right(deployment_id, 6)
-        else ''
-    end as deployment
-from answers_staging.int_deployments_ever;
-
-create temp view users as
-select
-    user_id,
-    case
-        when user_name is null or regexp_full_match(user_name, '[0-9a-f]{64}')
-            then 'user ' || right(user_id, 8)
-        when count(*) over (partition by user_name) > 1
-            then user_name || ' ' || right(user_id, 6)
-        else user_name
-    end as person
-from (select distinct user_id, user_name from answers.access_review);
-"""
+BUILDS = "select table_name, comment from duckdb_tables() where schema_name = current_schema()"
 
 NOT_HASHED = """
 select 1 from (
-    select user_id as personal from answers.access_review
-    union all select user_name from answers.access_review
-    union all select user_id from answers.deployment_timeline
+    select user_id as personal from access_review
+    union all select user_name from access_review
+    union all select user_id from deployment_timeline
 ) where not regexp_full_match(personal, '[0-9a-f]{64}')
 """
 
-BACKUPS = """
+# Each deployment and user has a unique label: the name, with the end of the id if the name is empty
+# or not unique. A hash (see COMPOSE_HASH_SALT) is no name, and is shortened in a text.
+VIEWS = r"""
+create temp view run as
+select timestamp '{ran_at}' as ran_at, date_trunc('month', timestamp '{ran_at}') as this_month;
+
+create temp macro shortened(words) as
+    regexp_replace(words, '\b[0-9a-f]{{56}}([0-9a-f]{{8}})\b', 'user \1', 'g');
+
+create temp macro labelled(thing, name, id, equal_names, equal_ends) as case
+    when name <> '' and equal_names = 1 then name
+    else coalesce(nullif(name, ''), thing) || ' ' || if(equal_ends = 1, right(id, 8), id)
+end;
+
+create temp view deployments as
 select
-    deployment,
-    type,
-    newest_backup_at as "newest backup (UTC)",
-    extract(epoch from ran_at - newest_backup_at) / 3600 as hours,
-    missing_types as overdue,
-    failed_backups as "failed backups"
-from answers.backup_freshness
-inner join deployments using (deployment_id)
-cross join run
-order by hours desc nulls first, deployment
+    id as deployment_id,
+    labelled(
+        'deployment', name, id,
+        count(*) over (partition by name), count(*) over (partition by name, right(id, 8))
+    ) as deployment
+from (
+    select deployment_id as id, trim(coalesce(max(deployment_name), '')) as name
+    from (
+        select deployment_id, deployment_name from controls
+        union all select deployment_id, deployment_name from monthly_cost
+        union all select deployment_id, deployment_name from deployment_timeline
+    ) where deployment_id is not null
+    group by deployment_id
+);
+
+create temp view users as
+select
+    id as user_id,
+    labelled(
+        'user', name, id,
+        count(*) over (partition by name), count(*) over (partition by name, right(id, 8))
+    ) as person
+from (
+    select
+        user_id as id,
+        regexp_replace(trim(coalesce(max(user_name), '')), '^[0-9a-f]{{64}}$', '') as name
+    from access_review where user_id is not null
+    group by user_id
+);
+
+create temp view latest as
+select *
+from deployment_timeline cross join run
+where happened_at > ran_at - interval 30 day and happened_at <= ran_at;
+
+create temp view rates as
+select
+    coalesce(deployment, 'unknown: ' || resource_id) as deployment,
+    resource_id,
+    billing_code,
+    currency,
+    coalesce(sum(monthly_rate) filter (month = this_month), 0) as rate,
+    coalesce(sum(cost) filter (month < this_month), 0) as last_month,
+    coalesce(sum(billables_without_amount) filter (month = this_month), 0) as without_amount
+from monthly_cost cross join run left join deployments using (deployment_id)
+where month between this_month - interval 1 month and this_month
+group by all;
+
+create temp view people as
+select
+    coalesce(person, user_name, 'somebody') || if(user_id is null, ' (no id)', '') as person,
+    account_id as account,
+    count(distinct deployment_id) filter (can_read_data) as "read data",
+    count(distinct deployment_id) filter (can_configure) as configure,
+    count(distinct deployment_id) as "any role",
+    count(distinct deployment_id) - count(distinct deployment_id) filter (team_id is null)
+        as "only through a team",
+    case bool_and(is_account_user) when true then 'yes' when false then 'no' else 'not read' end
+        as "user of the account",
+    min(days_since_last_event) as "days since last event"
+from access_review left join users using (user_id)
+group by user_id, person, user_name, account_id;
 """
 
-COSTS = """
-select month, billing_code, sum(cost) as cost
-from answers.monthly_cost
-cross join run
-where month between this_month - interval 12 month and this_month - interval 1 day
+SEVERITY = "list_position(['critical', 'high', 'medium', 'low'], severity)"
+
+ALARMS = f"""
+select severity, control, deployment, shortened(reason) as reason
+from controls left join deployments using (deployment_id)
+where status = 'alarm'
+order by {SEVERITY}, control, deployment, reason
+"""  # noqa: S608
+
+NOT_ASSESSED = """
+select
+    control,
+    status,
+    shortened(reason) as reason,
+    count(*) as checks,
+    array_to_string(list(distinct deployment order by deployment)[:3], ', ')
+        || if(count(distinct deployment) > 3, ', …', '') as deployments
+from controls left join deployments using (deployment_id)
+where status in ('error', 'skip')
 group by all
 order by all
+"""
+
+CONTROLS = f"""
+select
+    control,
+    severity,
+    count(*) filter (status = 'alarm') as alarm,
+    count(*) filter (status = 'error') as error,
+    count(*) filter (status = 'skip') as skip,
+    count(*) filter (status = 'info') as info,
+    count(*) filter (status = 'ok') as ok
+from controls
+group by control, severity
+order by {SEVERITY}, control
+"""  # noqa: S608
+
+RATES_BY_CODE = """
+select
+    billing_code as "billing code", sum(rate) as now, sum(last_month) as "last month",
+    sum(rate) - sum(last_month) as change
+from rates group by all order by now desc, billing_code
 """
 
 RATES = """
-select
-    coalesce(deployment, 'no deployment') as deployment,
-    billing_code as "billing code",
-    sum(monthly_rate) as "per month"
-from answers.monthly_cost
-inner join run on month = this_month
-left join deployments using (deployment_id)
-group by all
-having sum(monthly_rate) <> 0
-order by "per month" desc, deployment
+select deployment, billing_code as "billing code", rate as now, last_month as "last month"
+from rates where rate <> 0 or last_month <> 0 order by now desc, deployment, resource_id
 """
 
-PEOPLE = """
-with reach as (
+# In three columns: what begins a row, what becomes a column, and a number.
+MONTHS = """
+with costs as (
     select
-        user_id,
-        deployment_id,
-        bool_or(role_name = 'admin') as is_admin,
-        bool_or(role_name = 'manager') as is_manager,
-        bool_or(role_name = 'developer') as is_developer,
-        bool_and(team_id is not null) as is_by_team,
-        any_value(days_since_last_event) as days_since_last_event
-    from answers.access_review
-    group by all
+        month,
+        billing_code,
+        sum(cost) as cost,
+        sum(sum(cost)) over (partition by billing_code) as total
+    from monthly_cost cross join run
+    where month between this_month - interval 12 month and this_month - interval 1 day
+    group by month, billing_code
+),
+ranked as (
+    select *, dense_rank() over (order by total desc nulls last, billing_code) as place from costs
 )
 select
-    person,
-    count(*) filter (is_admin) as admin,
-    count(*) filter (is_manager and not is_admin) as manager,
-    count(*) filter (is_developer and not is_manager and not is_admin) as developer,
-    count(*) filter (not (is_admin or is_manager or is_developer)) as other,
-    count(*) as "all",
-    count(*) filter (is_by_team) as "only through a team",
-    any_value(days_since_last_event) as "days since last event"
-from reach
-inner join users using (user_id)
-group by user_id, person
-order by "all" desc, admin desc, manager desc, person
+    strftime(month, '%b %Y') as month,
+    if(place <= 5, billing_code, 'all others') as code,
+    sum(cost)
+from ranked group by all order by any_value(ranked.month) desc, min(place)
 """
 
-OPEN = """
-select deployment, reason as whitelist, ip as network
-from answers.open_access
-inner join deployments using (deployment_id)
-order by all
+KINDS = """
+select * from (
+    select deployment, what, count(*) as entries
+    from latest join deployments using (deployment_id) group by all
+) order by sum(entries) over (partition by deployment) desc, deployment, what
 """
 
-TIMELINE = """
+EVENTS = """
 select
-    happened_at as "when (UTC)",
-    coalesce(deployment, deployment_id) as deployment,
-    what,
-    status,
+    happened_at as "when (UTC)", deployment, what, status,
     coalesce(person, 'user ' || right(user_id, 8)) as who
-from answers.deployment_timeline
-cross join run
-left join deployments using (deployment_id)
-left join users using (user_id)
-where cast(happened_at as date) > cast(ran_at as date) - $days and happened_at <= ran_at
-order by happened_at desc, source_id
+from latest join deployments using (deployment_id) left join users using (user_id)
+where what <> 'backed up' order by happened_at desc, source_id limit 20
 """
 
 
-class Bar(NamedTuple):
-    """A bar of a chart: its name, the lengths of its parts, and the label at its end."""
-
-    name: str
-    values: list[float]
-    label: str = ""
-
-
-# Colours are custom properties of the page, so that one chart fits light and dark.
-CONFIG = {
-    "aria": False,
-    "background": None,
-    "font": "Arial, Helvetica, Liberation Sans, sans-serif",
-    "padding": 4,
-    "view": {"stroke": None},
-    "bar": {"stroke": "var(--paper)"},
-    "text": {"color": "var(--ink)", "fontSize": 13},
-    "axis": {
-        "labelColor": "var(--ink)",
-        "labelFontSize": 13,
-        "labelLimit": 190,
-        "labelPadding": 6,
-        "domain": False,
-        "gridColor": "var(--line)",
-        "ticks": False,
-        "title": None,
-    },
-    "legend": {
-        "orient": "top",
-        "labelColor": "var(--ink)",
-        "labelFontSize": 12,
-        "labelLimit": 150,
-        "symbolStrokeWidth": 0,
-        "columns": 3,
-        "columnPadding": 6,
-        "title": None,
-    },
-}
-
-
-def horizontal(found: list[Bar], colours: dict[str, str]) -> Markup:
-    """Draw bars from top to bottom, each with its label at its end."""
-    found = found[:MOST]
-    values = [{"name": bar.name, "value": sum(bar.values), "label": bar.label} for bar in found]
-    longest = max((sum(bar.values) for bar in found), default=0)
-    y = {"field": "name", "type": "nominal", "sort": None}
-    scale = {"domainMax": 1.25 * longest or 1}  # room for the labels
-    x = {"field": "value", "type": "quantitative", "axis": None, "scale": scale}
-    labels = {
-        "data": {"values": values},
-        "mark": {"type": "text", "align": "left", "dx": 5},
-        "encoding": {
-            "y": y,
-            "x": x,
-            "text": {"field": "label", "type": "nominal"},
-            "color": {
-                "condition": {"test": f"datum.label === '{NO_BACKUP}'", "value": BAD},
-                "value": "var(--ink)",
-            },
-        },
-    }
-    return _drawn([_bars(found, colours, y=y, x=x), labels], 21 * len(found))
-
-
-def vertical(found: list[Bar], colours: dict[str, str], step: int) -> Markup:
-    """Draw bars from left to right, with a name below the last one and each step before it."""
-    axis = {
-        "values": [bar.name for bar in found[::-step]],
-        "labelAngle": 0,
-        "labelOverlap": False,
-    }
-    x = {"field": "name", "type": "nominal", "sort": None, "axis": axis}
-    y = {"field": "value", "type": "quantitative", "axis": {"tickCount": 4, "format": ",~f"}}
-    return _drawn([_bars(found, colours, x=x, y=y)], 200)
-
-
-def _bars(found: list[Bar], colours: dict[str, str], **places: dict[str, Any]) -> dict[str, Any]:
-    """Encode bars whose parts are stacked in the order of the legend, without empty parts."""
-    values = [
-        {"name": bar.name, "part": part, "value": value, "order": order}
-        for bar in found
-        for order, (part, value) in enumerate(zip(colours, bar.values, strict=True))
-    ]
-    used = {each["part"] for each in values if each["value"]}
-    domain = [part for part in colours if part in used]
-    colour = {
-        "field": "part",
-        "type": "nominal",
-        "scale": {"domain": domain, "range": [colours[part] for part in domain]},
-        "legend": {} if len(domain) > 1 else None,
-    }
-    order = {"field": "order", "type": "quantitative"}
-    return {
-        "data": {"values": values},
-        "mark": "bar",
-        "encoding": {**places, "color": colour, "order": order},
-    }
-
-
-def _drawn(layers: list[dict[str, Any]], height: int) -> Markup:
-    """Draw layers 400 pixels wide, so that letters are not too small on a phone."""
-    svg = vl_convert.vegalite_to_svg(
-        {
-            "config": CONFIG,
-            "width": 400,
-            "height": height,
-            "autosize": {"type": "fit-x", "contains": "padding"},
-            "layer": layers,
-        },
-        vl_version="6.4",
-        allowed_base_urls=[],
-    )
-    return Markup(svg)  # noqa: S704
-
-
-class Part(NamedTuple):
-    """A table, and perhaps a chart of it with the text for those who cannot see it."""
+class Table(NamedTuple):
+    """A table. One of its columns may have bars behind its numbers."""
 
     title: str
     head: list[str]
-    rows: list[list[Any]]
-    chart: Markup | None = None
-    text: str = ""
+    rows: list[tuple[Any, ...]]
+    bar: str = ""
 
     @property
     def numbers(self) -> list[bool]:
         """Whether each column holds numbers."""
-        return [
-            any(isinstance(each, NUMBER) for each in column)
-            for column in zip(*self.rows, strict=True)
-        ]
+        columns = zip(*self.rows, strict=True)
+        return [any(isinstance(each, int | Decimal) for each in column) for column in columns]
+
+    def length(self, row: tuple[Any, ...]) -> float:
+        """Return the length of a row's bar in percent."""
+        place = self.head.index(self.bar)
+        longest = max(each[place] or 0 for each in self.rows)
+        return 100 * float(row[place] or 0) / float(longest) if longest > 0 else 0
 
 
 class Section(NamedTuple):
@@ -301,209 +225,186 @@ class Section(NamedTuple):
     figure: str
     finding: str
     note: str
-    parts: list[Part]
+    tables: list[Table]
 
 
-def backups(rows: list[Row]) -> Section:
-    """Show the deployments without a fresh backup."""
-    overdue = [row for row in rows if row["overdue"]]
-    found = [
-        Bar(
-            row["deployment"],
-            [0, row["hours"] or 0] if row["overdue"] else [row["hours"] or 0, 0],
-            NO_BACKUP if row["hours"] is None else f"{row['hours']:,.1f}",
-        )
-        for row in rows
-    ]
-    return Section(
-        "backups",
-        f"{len(overdue)} of {len(rows)}",
-        f"{_noun(rows, 'deployment')} {_noun(overdue, 'misses', 'miss')} scheduled backups",
-        "Backups are scheduled daily, weekly and monthly. Only complete ones count.",
-        [
-            Part(
-                f"Age of the newest backup, in hours{_most(found, 'oldest')}",
-                *_table(rows, "deployment", "type", "newest backup (UTC)", "hours"),
-                horizontal(found, {"on schedule": "var(--c0)", "overdue": BAD}),
-                _in_words(found),
-            ),
-            Part(
-                "Overdue backups",
-                *_table(overdue, "deployment", "overdue", "newest backup (UTC)", "failed backups"),
-            ),
-        ],
-    )
+class Answers:
+    """The marts of one build in a DuckDB file."""
 
-
-def cost(costs: list[Row], rates: list[Row]) -> Section:
-    """Show the cost of each team: in the last 12 full months, and at the present rate."""
-    by_code: Counter[str] = Counter()
-    for row in costs:
-        by_code[row["billing_code"]] += row["cost"]
-    codes = [code for code, _ in by_code.most_common(5)]
-    parts = codes + ["all others"] * (len(by_code) > len(codes))
-    by_month: dict[date, list[Decimal]] = {}
-    for row in costs:
-        code = row["billing_code"]
-        place = codes.index(code) if code in codes else len(codes)
-        by_month.setdefault(row["month"], [Decimal(0)] * len(parts))[place] += row["cost"]
-    months = [Bar(f"{month:%b %Y}", list(map(float, each))) for month, each in by_month.items()]
-    rated = [
-        Bar(row["deployment"], [float(row["per month"])], f"{row['per month']:,.2f}")
-        for row in rates
-    ]
-    rate_by_code: Counter[str] = Counter()
-    for row in rates:
-        rate_by_code[row["billing code"]] += row["per month"]
-    total = Decimal(rate_by_code.total())
-    largest = ""
-    if total > 0:
-        ((code, rate),) = rate_by_code.most_common(1)
-        largest = f", {rate / total:.0%} of it for {code}"
-    return Section(
-        "cost",
-        f"{total:,.2f}",
-        f"per month at the present rate{largest}",
-        "Amounts are in US dollars.",
-        [
-            Part(
-                "Cost of the last 12 full months, by billing code",
-                ["month", *parts, "total"],
-                [[f"{month:%b %Y}", *each, sum(each)] for month, each in by_month.items()][::-1],
-                vertical(months, {each: f"var(--c{i})" for i, each in enumerate(parts)}, 3),
-                "; ".join(f"{bar.name}: {sum(bar.values):,.2f}" for bar in months),
-            ),
-            Part(
-                f"Present rate per month, by deployment{_most(rated, 'largest')}",
-                *_table(rates, "deployment", "billing code", "per month"),
-                horizontal(rated, {"per month": "var(--c0)"}),
-                _in_words(rated),
-            ),
-        ],
-    )
-
-
-def access(people: list[Row], is_open: list[Row]) -> Section:
-    """Show the deployments that each person can reach, and those that everybody can."""
-    roles = ROLES if any(row["other"] for row in people) else ROLES[:-1]
-    found = [Bar(row["person"], [row[role] for role in roles], f"{row['all']}") for row in people]
-    deployments = {row["deployment"] for row in is_open}
-    more = ("all", "only through a team", "days since last event")
-    return Section(
-        "access",
-        f"{len(people)}",
-        f"{_noun(people, 'person', 'people')} can reach deployments, and {len(deployments)} "
-        f"{_noun(deployments, 'whitelist lets', 'whitelists let')} in too many addresses",
-        "Of several roles on a deployment the highest one counts.",
-        [
-            Part(
-                f"Deployments that a person can reach, by role{_most(found, 'first')}",
-                *_table(people, "person", *roles, *more),
-                horizontal(found, {each: f"var(--c{i})" for i, each in enumerate(roles)}),
-                _in_words(found),
-            ),
-            Part(
-                "Whitelists that let in too many addresses",
-                *_table(is_open, "deployment", "whitelist", "network"),
-            ),
-        ],
-    )
-
-
-def timeline(rows: list[Row], ran_at: datetime) -> Section:
-    """Show the latest events."""
-    colours = {kind: f"var(--c{place})" for place, kind in enumerate(KINDS)} | {"alert": BAD}
-    by_day = Counter((row["when (UTC)"].date(), row["what"]) for row in rows)
-    by_name = Counter((row["deployment"], row["what"]) for row in rows)
-    names = Counter(row["deployment"] for row in rows).most_common()
-    dates = [ran_at.date() - timedelta(ago) for ago in reversed(range(DAYS))]
-    days = [Bar(f"{day:%d %b}", [by_day[day, kind] for kind in KINDS]) for day in dates]
-    found = [Bar(name, [by_name[name, kind] for kind in KINDS], f"{n:,}") for name, n in names]
-    most = f", the most ({found[0].label}) on {found[0].name}" if found else ""
-    return Section(
-        "timeline",
-        f"{len(rows):,}",
-        f"{_noun(rows, 'entry', 'entries')} in the timeline of the last {DAYS} days{most}",
-        "Many actions appear twice: as the audit event and as the recipe.",
-        [
-            Part(
-                "Entries per day",
-                ["day", *KINDS, "all"],
-                [[bar.name, *bar.values, sum(bar.values)] for bar in reversed(days)],
-                vertical(days, colours, 7),
-                "; ".join(f"{bar.name}: {sum(bar.values):,}" for bar in days),
-            ),
-            Part(
-                f"Entries per deployment{_most(found, 'busiest')}",
-                ["deployment", *KINDS, "all"],
-                [[bar.name, *bar.values, sum(bar.values)] for bar in found],
-                horizontal(found, colours),
-                _in_words(found),
-            ),
-            Part(
-                "The 10 latest entries",
-                *_table(rows[:10], "when (UTC)", "deployment", "what", "status", "who"),
-            ),
-        ],
-    )
-
-
-def _table(rows: list[Row], *names: str) -> tuple[list[str], list[list[Any]]]:
-    return list(names), [[row[name] for name in names] for row in rows]
-
-
-def _in_words(found: list[Bar]) -> str:
-    return "; ".join(f"{bar.name}: {bar.label}" for bar in found[:MOST])
-
-
-def _most(found: list[Bar], which: str) -> str:
-    return f": the {MOST} {which} of {len(found)}" if len(found) > MOST else ""
-
-
-def _noun(counted: Sized, one: str, many: str = "") -> str:
-    """Return the word that agrees with the count."""
-    return one if len(counted) == 1 else many or f"{one}s"
-
-
-def cell(value: Any) -> str:
-    """Return the text of a cell of a table."""
-    if value is None:
-        return "–"  # noqa: RUF001
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    if isinstance(value, float | Decimal):
-        return f"{value:,.{1 if isinstance(value, float) else 2}f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def report(path: str) -> str:
-    """Return the report of the answers in a DuckDB file."""
-    with duckdb.connect(path, read_only=True) as connection:
-
-        def rows(query: str, **parameters: Any) -> list[Row]:
-            found = connection.execute(query, parameters)
-            names = [each[0] for each in found.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-        if os.environ.get("COMPOSE_HASH_SALT") and rows(NOT_HASHED):
+    def __init__(self, connection: duckdb.DuckDBPyConnection, schema: str) -> None:
+        self._connection = connection
+        connection.execute(f'use "{schema}"')
+        builds = dict(connection.execute(BUILDS).fetchall())
+        if len({builds.get(mart) for mart in MARTS}) > 1 or not builds.get(MARTS[0]):
+            found = ", ".join(f"{mart} {builds.get(mart) or 'none'}" for mart in MARTS)
+            sys.exit(
+                f"cannot write the report: the tables are not of one build: {found};"
+                " run dbt build again, for all models"
+            )
+        self.ran_at = datetime.fromisoformat(json.loads(builds[MARTS[0]])["now"])
+        if os.environ.get("COMPOSE_HASH_SALT") and connection.execute(NOT_HASHED).fetchall():
             sys.exit(
                 "cannot write the report: COMPOSE_HASH_SALT is set, but the answers hold names;"
                 " run dbt build with it first"
             )
-        connection.execute(VIEWS)
-        ran_at = rows("select ran_at from run")[0]["ran_at"]
-        sections = [
-            backups(rows(BACKUPS)),
-            cost(rows(COSTS), rows(RATES)),
-            access(rows(PEOPLE), rows(OPEN)),
-            timeline(rows(TIMELINE, days=DAYS), ran_at),
-        ]
+        connection.execute(VIEWS.format(ran_at=self.ran_at))
+
+    def table(self, title: str, query: str, bar: str = "") -> Table:
+        """Return the rows of a query."""
+        found = self._connection.execute(query)
+        return Table(title, [each[0] for each in found.description or ()], found.fetchall(), bar)
+
+    def pivot(self, title: str, query: str, total: str) -> Table:
+        """Return the rows of a query of three columns, the second of which becomes columns."""
+        found = self.table(title, query)
+        rows: dict[Any, dict[str, Any]] = {}
+        for row, column, number in found.rows:
+            rows.setdefault(row, {})[column] = number
+        columns = list(dict.fromkeys(row[1] for row in found.rows))
+        if "all others" in columns:
+            columns.sort(key="all others".__eq__)
+        return Table(
+            title,
+            [found.head[0], *columns, total],
+            [
+                (
+                    row,
+                    *(each.get(column, 0) for column in columns),
+                    sum(filter(None, each.values())),
+                )
+                for row, each in rows.items()
+            ],
+            total,
+        )
+
+    def row(self, query: str) -> tuple[Any, ...]:
+        """Return the only row of a query."""
+        (found,) = self._connection.execute(query).fetchall()
+        return found
+
+
+def controls(answers: Answers) -> Section:
+    """Show the alarms, and what could not be assessed."""
+    alarms, high, unknown, checks = answers.row(
+        "select count(*) filter (status = 'alarm'),"
+        " count(*) filter (status = 'alarm' and severity in ('critical', 'high')),"
+        " count(*) filter (status in ('error', 'skip')), count(*) from controls"
+    )
+    return Section(
+        "controls",
+        f"{alarms:,}",
+        f"{_noun(alarms, 'alarm')}, {high:,} of them critical or high;"
+        f" {unknown:,} of {checks:,} checks were not assessed",
+        "A control is a rule that is checked for each deployment, or for each of its resources.",
+        [
+            answers.table("Alarms", ALARMS),
+            answers.table("Not assessed", NOT_ASSESSED),
+            answers.table("All controls", CONTROLS),
+        ],
+    )
+
+
+def cost(answers: Answers) -> Section:
+    """Show what is paid now, compared with the last month, and the months before."""
+    currency, now, last_month, none, without_amount = answers.row(
+        """select coalesce(any_value(currency), ''), coalesce(sum(rate), 0),
+        coalesce(sum(last_month), 0), coalesce(sum(rate) filter (billing_code = 'none'), 0),
+        coalesce(sum(without_amount), 0) from rates"""
+    )
+    change = f", {now / last_month - 1:+.0%} against the cost of last month" if last_month else ""
+    share = f"; {none / now:.0%} without a billing code" if now else ""
+    note = "The rate of now is what a full month costs at present."
+    if without_amount:
+        note += f" {without_amount:,} {_noun(without_amount, 'billable has', 'billables have')}"
+        note += " no amount."
+    return Section(
+        "cost",
+        f"{now:,.2f}",
+        f"{currency} per month{change}{share}".strip(),
+        note,
+        [
+            answers.table("Rate by billing code", RATES_BY_CODE, "now"),
+            answers.pivot("Cost of the last 12 full months", MONTHS, "total"),
+            answers.table("Rate by deployment", RATES, "now"),
+        ],
+    )
+
+
+def people(answers: Answers) -> Section:
+    """Show who can read data, and who can configure."""
+    reading, configuring, strangers, unread, accounts = answers.row(
+        """select count(*) filter ("read data" > 0), count(*) filter (configure > 0),
+        count(*) filter ("user of the account" = 'no'),
+        count(*) filter ("user of the account" = 'not read'), count(distinct account) from people"""
+    )
+    finding = f"{_noun(reading, 'person', 'people')} can read data, {configuring:,} can configure"
+    if strangers:
+        finding += (
+            f"; {strangers:,} {_noun(strangers, 'is no user', 'are no users')} of the account"
+        )
+    if unread:
+        finding += f"; for {unread:,} the users of the account were not read"
+    hidden = "" if accounts > 1 else "exclude (account)"
+    return Section(
+        "people",
+        f"{reading:,}",
+        finding,
+        "Developers and admins read data: connection strings, backups and log files."
+        " Managers and admins configure.",
+        [
+            answers.table(
+                "Deployments that a person has a role on",
+                f"select * {hidden} from people"  # noqa: S608
+                ' order by "read data" desc, configure desc, person, account',
+                "read data",
+            )
+        ],
+    )
+
+
+def timeline(answers: Answers) -> Section:
+    """Show what happened lately."""
+    entries, alerts = answers.row("select count(*), count(*) filter (what = 'alert') from latest")
+    return Section(
+        "timeline",
+        f"{entries:,}",
+        f"{_noun(entries, 'entry', 'entries')} in the timeline of the last 30 days,"
+        f" {alerts:,} {_noun(alerts, 'alert')} among them",
+        "Many actions appear twice: as the audit event and as the recipe.",
+        [
+            answers.pivot("Entries by deployment", KINDS, "all"),
+            answers.table("The latest entries, without backups", EVENTS),
+        ],
+    )
+
+
+def _noun(count: int, one: str, many: str = "") -> str:
+    """Return the word that agrees with the count."""
+    return one if count == 1 else many or f"{one}s"
+
+
+def cell(value: Any) -> str:
+    """Return the text of a cell of a table."""
+    if value is None or value == "":
+        return "–"  # noqa: RUF001
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, Decimal):
+        return f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def report(path: str, schema: str) -> str:
+    """Return the report of the answers in a DuckDB file."""
+    with duckdb.connect(path, read_only=True) as connection:
+        answers = Answers(connection, schema)
+        sections = [controls(answers), cost(answers), people(answers), timeline(answers)]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["cell"] = cell
-    page = environment.get_template("report.html")
-    text: str = page.render(ran_at=ran_at, sections=sections)
+    template = environment.get_template("report.html")
+    text: str = template.render(ran_at=answers.ran_at, sections=sections)
     return text
 
 
@@ -511,12 +412,13 @@ def main() -> None:
     """Write the report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("report", help="the HTML file to write", type=Path)
-    path = parser.parse_args().report
+    parser.add_argument("--schema", help="the variable answers_schema of dbt", default="answers")
+    arguments = parser.parse_args()
     try:
-        text = report(os.environ.get("COMPOSE_ANSWERS", "compose.duckdb"))
+        text = report(os.environ.get("COMPOSE_ANSWERS", "compose.duckdb"), arguments.schema)
     except duckdb.Error as error:
         sys.exit(f"cannot write the report: {error}; run dbt build first")
-    path.write_text(text, encoding="utf-8")
+    arguments.report.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
