@@ -112,10 +112,12 @@ def _plain(value: Any) -> Any:
 
 def test_cost_per_billing_code(query: Query) -> None:
     wanted: dict[str, list[Decimal]] = {}
+    capsules = {row["capsule_id"]: row["deployment_id"] for row in ROWS["deployment_logfiles"]}
     now = datetime.now(timezone.utc).replace(tzinfo=None)
     for row in ROWS["billables"]:
         if _moment(row["end_at"]) > now:
-            code = DEPLOYMENTS.get(row["identifier"], {}).get("customer_billing_code") or "none"
+            place = DEPLOYMENTS.get(capsules.get(row["identifier"], row["identifier"]), {})
+            code = place.get("customer_billing_code") or "none"
             wanted.setdefault(code, []).append(Decimal(str(row["amount"])))
     assert wanted.keys() == {"none", "CC-1001", "CC-2040"}
     found = {
