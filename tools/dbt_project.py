@@ -1,11 +1,9 @@
-"""Writes the parts of ``examples/dbt`` and docs/answers.md that follow from catalog and project."""
+"""Writes the sources of ``examples/dbt``, which follow from the catalog."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from tools.command import catalog
 
@@ -65,23 +63,3 @@ def _type(schema: dict[str, Any]) -> str:
     if "format" in schema:
         return "timestamp"
     return _TYPES[next(each for each in schema["type"] if each != "null")]
-
-
-def marts() -> dict[str, str]:
-    """Return the description of each mart for docs/answers.md, by its name."""
-    models = yaml.safe_load((ROOT / MODELS / "marts" / "marts.yml").read_text())["models"]
-    return {model["name"]: _mart(model) for model in models if "meta" in model.get("config", {})}
-
-
-def _mart(model: dict[str, Any]) -> str:
-    rows = [f"| `{each['name']}` | {each['description']} |" for each in model["columns"]]
-    return "\n".join(
-        [
-            f"{model['description']} One row per {model['config']['meta']['row']}.",
-            "",
-            "| column | meaning |",
-            "|---|---|",
-            *rows,
-            "",
-        ]
-    )

@@ -52,7 +52,6 @@ def files() -> dict[str, str]:
     settings = [_meltano_setting(*each) for each in about.items()]
     by_name = sorted(settings, key=itemgetter("name"))
     blocks = {
-        "docs/answers.md": dbt_project.marts(),
         "docs/architecture.md": {"failures": _failures_table()},
         "docs/privacy.md": {"personal": _sensitive_columns()},
         "docs/settings.md": {"settings": _settings_table()},
