@@ -25,12 +25,10 @@ from tap_compose.times import FIRST_TIME
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
 
     from tap_compose.api.client import CompletedRequests
     from tap_compose.rows import Row
-    from tap_compose.run import Run
 
 _ROWS_AT_ONCE = 500
 """Rows to be written before the responses are looked at again."""
@@ -60,13 +58,9 @@ class AuditEvents(AccountStream):
         free_form("data", "Details, which differ by event. May be personal."),
     )
 
-    def __init__(self, tap: Tap, run: Run) -> None:
-        super().__init__(tap, run)
-        self._dropped: list[str] = []
-
     @override
     def row_batches(self, context: Context | None) -> Iterator[list[Row]]:
-        read_at = now()
+        read_at, self._dropped = now(), list[str]()
         bookmark = Bookmark(self.stream_state, self.replication_key)
         is_incremental = self.replication_method == REPLICATION_INCREMENTAL
         plan = Plan(*self._time_range(bookmark if is_incremental else None))
