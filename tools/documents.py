@@ -39,6 +39,9 @@ ROOT = Path(__file__).parent.parent
 MARKS = ("Personal", "May be personal", "Infrastructure", "Credentials")
 """What the description of a sensitive column ends with."""
 
+OF_EVERY_DEPLOYMENT = "Deployment that the row belongs to."
+"""The column ``deployment_id``, which docs/streams.md describes once for all streams."""
+
 _TYPES = {"string": "text", "array": "list"}
 
 # Meltano 4.4 fails on a decimal that comes from the environment.
@@ -54,9 +57,9 @@ def files() -> dict[str, str]:
     blocks = {
         "docs/architecture.md": {"failures": _failures_table()},
         "docs/privacy.md": {"personal": _sensitive_columns()},
-        "docs/settings.md": {"settings": _settings_table()},
+        "docs/settings.md": {"settings": _settings()},
         "docs/streams.md": {
-            "joins": _table("| column | in | joins to |", joins.rows()),
+            "joins": "\n".join([*joins.lines(), ""]),
             "streams": "\n".join(_sections()),
         },
         "docs/meltanohub/tap-compose.yml": {"settings": _yaml({"settings": by_name})},
@@ -119,14 +122,14 @@ def _table(head: str, rows: list[str]) -> str:
     return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *rows, ""])
 
 
-def _settings_table() -> str:
-    rows = []
+def _settings() -> str:
+    lines = []
     for name, schema in SETTINGS_SCHEMA["properties"].items():
         default = json.dumps(schema["default"]).strip('"') if "default" in schema else "none"
         if name in SETTINGS_SCHEMA["required"]:
             default = "**required**"
-        rows.append(f"| `{name}` | {default} | {schema['description']} |")
-    return _table("| setting | default | meaning |", rows)
+        lines.append(f"- `{name}` ({default}): {schema['description']}\n")
+    return "".join(lines)
 
 
 def _facts() -> Iterator[tuple[str, str, str, str, str, Any]]:
@@ -147,10 +150,11 @@ def _sections() -> Iterator[str]:
         yield f"### {name}\n\n{what}\n"
         parts = [f"`GET {path}`"] if path else []
         parts += [f"key {keys}", replication, requests_of(name)]
-        yield f"{' · '.join(parts)}\n"
-        rows = [f"| `{each}` | {kind} | {text} |" for each, kind, text in _columns(properties)]
-        yield _table("| column | type | meaning |", rows)
-        yield f"```sql\n{queries()[name]}\n```\n"
+        yield f"{'; '.join(parts)}\n"
+        for each, kind, text in _columns(properties):
+            if text != OF_EVERY_DEPLOYMENT:
+                yield f"- `{each}` ({kind}): {text}"
+        yield f"\n```sql\n{queries()[name]}\n```\n"
 
 
 def queries() -> dict[str, str]:
@@ -191,16 +195,18 @@ def _columns(properties: dict[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def _sensitive_columns() -> str:
-    return _table(
-        "| stream | column | kind |",
-        [
-            f"| {stream} | `{name}` | {mark.lower()} |"
-            for stream, *_, properties in _facts()
-            for name, _, what in _columns(properties)
-            for mark in MARKS
-            if what.endswith(f" {mark}.")
-        ],
-    )
+    """Return a line for each kind of sensitive columns."""
+    found: dict[str, dict[str, list[str]]] = {mark: {} for mark in MARKS}
+    for stream, *_, properties in _facts():
+        for name, _, what in _columns(properties):
+            for mark in MARKS:
+                if what.endswith(f" {mark}."):
+                    found[mark].setdefault(stream, []).append(f"`{name}`")
+    lines = []
+    for mark, streams in found.items():
+        texts = [f"{stream} {', '.join(names)}" for stream, names in streams.items()]
+        lines.append(f"- {mark}: {'; '.join(texts)}\n")
+    return "".join(lines)
 
 
 def _failures_table() -> str:

@@ -1,4 +1,4 @@
-"""Which columns of the streams refer to each other, for the table of docs/streams.md."""
+"""Which columns of the streams refer to each other, for the list of docs/streams.md."""
 
 from __future__ import annotations
 
@@ -69,13 +69,14 @@ JOINS: tuple[Join, ...] = (
 )
 
 
-def rows() -> list[str]:
-    """Return the lines of the table of joins: the same columns and keys in one line."""
-    streams: dict[tuple[str, str], list[str]] = {}
+def lines() -> list[str]:
+    """Return the lines of the list of joins: a key, and the columns that refer to it."""
+    found: dict[str, dict[str, list[str]]] = {}
     for stream, columns, other, keys in JOINS:
-        target = ", ".join(f"`{other}.{key}`" for key in keys)
-        streams.setdefault((", ".join(f"`{each}`" for each in columns), target), []).append(stream)
+        key = ", ".join(f"`{other}.{each}`" for each in keys)
+        names = ", ".join(f"`{each}`" for each in columns)
+        found.setdefault(key, {}).setdefault(names, []).append(stream)
     return [
-        f"| {columns} | {', '.join(names)} | {target} |"
-        for (columns, target), names in streams.items()
+        f"- {key}: {'; '.join(f'{names} of ' + ', '.join(those) for names, those in each.items())}"
+        for key, each in found.items()
     ]
