@@ -55,7 +55,7 @@ def files() -> dict[str, str]:
     settings = [_meltano_setting(*each) for each in about.items()]
     by_name = sorted(settings, key=itemgetter("name"))
     blocks = {
-        "docs/architecture.md": {"failures": _failures_table()},
+        "docs/architecture.md": {"failures": _failures()},
         "docs/privacy.md": {"personal": _sensitive_columns()},
         "docs/settings.md": {"settings": _settings()},
         "docs/streams.md": {
@@ -116,10 +116,6 @@ def _meltano_setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         "description": schema["description"],
         **({"sensitive": True} if schema.get("secret") else {}),
     }
-
-
-def _table(head: str, rows: list[str]) -> str:
-    return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *rows, ""])
 
 
 def _settings() -> str:
@@ -209,25 +205,29 @@ def _sensitive_columns() -> str:
     return "".join(lines)
 
 
-def _failures_table() -> str:
-    """What each status means; 401 is judged by whether the token is alive."""
+def _failures() -> str:
+    """Return what each status means; 401 is judged by whether the token is alive."""
     statuses: dict[type[ApiError], list[str]] = {DeniedError: ["401 if the token is alive"]}
     names = {f"{status}": error for status, error in ERRORS_BY_STATUS.items()}
     names |= {f"other {digit}xx": error for digit, error in ERRORS_BY_FIRST_DIGIT.items()}
     for name, error in names.items():
         if name != "401":
             statuses.setdefault(error, []).append(name)
-    rows = []
+    lines = []
     for error, meant in statuses.items():
         retried = "retried, then " * (error is TransientError)
-        meanings = [meaning_of(error, each) for each in Scope]
-        cells = [
-            ": ".join(filter(None, (retried + outcome.value, meaning)))
-            for outcome, meaning in meanings
+        meanings = {each: meaning_of(error, each) for each in Scope}
+        differs = len({*meanings.values()}) > 1
+        texts = [
+            retried
+            + outcome.value
+            + (f" for {scope.value}" if differs else "")
+            + (f" ({meaning})" if meaning else "")
+            for scope, (outcome, meaning) in meanings.items()
         ]
-        rows.append(f"| {', '.join(meant)} | `{error.__name__}` | {' | '.join(cells)} |")
-    head = " | ".join(["HTTP status", "class", *(scope.value for scope in Scope)])
-    return _table(f"| {head} |", rows)
+        each = "; ".join(dict.fromkeys(texts))
+        lines.append(f"- {', '.join(meant)} (`{error.__name__}`): {each}\n")
+    return "".join(lines)
 
 
 def main() -> None:
