@@ -47,8 +47,8 @@ def test_the_bodies_of_a_path(resource: Resource, plain: Api, odd: Api) -> None:
 
 
 def test_the_table_has_every_path_of_the_page() -> None:
-    tables = PAGE.split("\n## Read endpoints\n")[1].split("\n## ")[0]
-    paths = re.findall(r"^\| `/(.*?)`", tables, re.MULTILINE)
+    section = PAGE.split("\n## Read endpoints\n")[1].split("\n## ")[0]
+    paths = re.findall(r"^- `/(.*?)`", section, re.MULTILINE)
     assert sorted(re.sub(":account|:deployment", ":id", r.path) for r in RESOURCES) == sorted(paths)
 
 
@@ -136,7 +136,7 @@ RECORDED = (
 @pytest.mark.parametrize(("line", "path", "name"), RECORDED)
 def test_recorded_values(line: str, path: str, name: str, plain: Api) -> None:
     section = PAGE.split("\n## Recorded values\n")[1]
-    (values,) = re.findall(rf"^\| {line} \| (.*?)[;|]", section, re.MULTILINE)
+    (values,) = re.findall(rf"^- {line}: ([^;]*?)(?=;|\n[-\n])", section, re.MULTILINE)
     assert {each[name] for each in plain.objects(path)} == set(re.findall("[a-z_]+", values))
 
 
@@ -151,8 +151,9 @@ def test_statuses(plain: Api) -> None:
 
 
 def test_events_have_the_known_codes(plain: Api) -> None:
-    lines = re.findall(r"^\| [a-z ]+ \| (.*) \|$", PAGE.split("| group | codes |")[1], re.MULTILINE)
-    codes = {f"deployment.{each}" for each in ", ".join(lines[:5]).split(", ")}
+    section = PAGE.split("\n## Event codes\n")[1].split("\n## ")[0]
+    lines = re.findall(r"^- [a-z ]+: (.*)$", section, re.MULTILINE)
+    codes = {f"deployment.{each}" for each in ", ".join(lines).split(", ")}
     log = plain.sandbox.account.events
     assert {log.event_at(place)["event"] for place in range(len(log))} == codes
 
