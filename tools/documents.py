@@ -136,7 +136,7 @@ def _facts() -> Iterator[tuple[str, str, str, str, str, Any]]:
         key = entry.get("replication_key")
         keys = ", ".join(f"`{each}`" for each in entry["key_properties"])
         path = getattr(stream, "path", "").replace("{}", ":id")
-        replication = f"incremental on `{key}`" if key else "full"
+        replication = f"incremental on `{key}`" if key else ""
         what = stream.__doc__.splitlines()[0]
         yield stream.name, what, path, keys, replication, entry["schema"]["properties"]
 
@@ -144,9 +144,10 @@ def _facts() -> Iterator[tuple[str, str, str, str, str, Any]]:
 def _sections() -> Iterator[str]:
     for name, what, path, keys, replication, properties in _facts():
         yield f"### {name}\n\n{what}\n"
-        parts = [f"`GET {path}`"] if path else []
-        parts += [f"key {keys}", replication, requests_of(name)]
-        yield f"{'; '.join(parts)}\n"
+        requests = requests_of(name)
+        endpoint = f"`{path}`" if path else ""
+        shown = "" if requests in {"1 request", "1 request per deployment"} else requests
+        yield f"{'; '.join(filter(None, [endpoint, f'key {keys}', replication, shown]))}\n"
         for each, kind, text in _columns(properties):
             if text != OF_EVERY_DEPLOYMENT:
                 yield f"- `{each}` ({kind}): {text}"
