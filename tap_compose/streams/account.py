@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tap_compose.streams.base import AccountStream, ListStream
-from tap_compose.streams.columns import key, records, schema, text
+from tap_compose.streams.columns import USER, key, records, schema, text
 
 
 class Accounts(ListStream):
@@ -12,7 +12,6 @@ class Accounts(ListStream):
     name = "accounts"
     path = "/accounts"
     envelope = ("accounts",)
-    primary_keys = ("id",)
     schema = schema(
         key("id", "Account id."),
         text("name", "Account name."),
@@ -42,7 +41,6 @@ class User(AccountStream):
 
     name = "user"
     path = "/user"
-    primary_keys = ("id",)
     schema = schema(
         key("id", "User id."),
         text("name", "User name. Personal."),
@@ -55,14 +53,8 @@ class Teams(AccountStream):
     name = "teams"
     path = "/teams"
     envelope = ("teams",)
-    primary_keys = ("id",)
     schema = schema(
         key("id", "Team id."),
         text("name", "Team name."),
-        records(
-            "users",
-            "Members of the team.",
-            text("id", "User id."),
-            text("name", "User name. Personal."),
-        ),
+        records("users", "Members of the team.", *USER),
     )

@@ -44,6 +44,7 @@ class ComposeStream(Report, SingerStream):
             this one are written.
     """
 
+    primary_keys: Any = ("id",)  # a property of the SDK
     path: ClassVar[str]
     params: ClassVar[Mapping[str, str]] = {}
     list_path: ClassVar[str | None] = None

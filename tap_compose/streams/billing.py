@@ -15,7 +15,6 @@ class Billables(AccountStream):
     # A vendor extension: an account without it returns 404 (docs/compose-api.md, Billables).
     scope = Scope.OPTIONAL_ACCOUNT
     envelope = ("billables",)
-    primary_keys = ("id",)
     schema = schema(
         key("id", "Billable id."),
         text("account_id", "Account that is billed."),

@@ -79,3 +79,6 @@ def records(name: str, description: str, *members: th.Property[Any]) -> th.Prope
 
 
 DEPLOYMENT_ID = key("deployment_id", "Deployment that the row belongs to.")
+
+USER = (text("id", "User id."), text("name", "User name. Personal."))
+"""The members of a user in a list."""

@@ -9,39 +9,23 @@ import msgspec
 from typing_extensions import override
 
 from tap_compose.api import hal
+from tap_compose.streams import columns as col
 from tap_compose.streams.base import DeploymentStream, ListStream
-from tap_compose.streams.columns import (
-    DEPLOYMENT_ID,
-    boolean,
-    free_form,
-    free_forms,
-    integer,
-    key,
-    record,
-    records,
-    schema,
-    text,
-    texts,
-    time,
-)
 
 if TYPE_CHECKING:
-    from singer_sdk import typing as th
-
     from tap_compose.rows import Row
 
 
-def summary_columns() -> list[th.Property[Any]]:
-    """Return the columns that deployments and deployment_details have in common."""
-    return [
-        key("id", "Deployment id."),
-        text("name", "Deployment name."),
-        text("type", "Database type, such as postgresql."),
-        text("notes", "Notes by users."),
-        text("customer_billing_code", "Billing code that the account assigned."),
-        time("created_at", "When provisioning began."),
-        text("compose_web_ui_url", "Link to the Compose console."),
-    ]
+SUMMARY_COLUMNS = (
+    col.key("id", "Deployment id."),
+    col.text("name", "Deployment name."),
+    col.text("type", "Database type, such as postgresql."),
+    col.text("notes", "Notes by users."),
+    col.text("customer_billing_code", "Billing code that the account assigned."),
+    col.time("created_at", "When provisioning began."),
+    col.text("compose_web_ui_url", "Link to the Compose console."),
+)
+"""What deployments and deployment_details have in common."""
 
 
 def _web_ui_url(deployment: dict[str, Any]) -> str | None:
@@ -60,9 +44,8 @@ class Deployments(ListStream):
     name = "deployments"
     path = "/deployments"
     envelope = ("deployments",)
-    primary_keys = ("id",)
     extracted: ClassVar = {"compose_web_ui_url": _web_ui_url}
-    schema = schema(*summary_columns())
+    schema = col.schema(*SUMMARY_COLUMNS)
 
 
 class DeploymentDetails(DeploymentStream):
@@ -73,29 +56,25 @@ class DeploymentDetails(DeploymentStream):
     id_column = "id"
     injected_columns = ("id",)
     extracted: ClassVar = {"compose_web_ui_url": _web_ui_url, "cluster_id": _linked_cluster}
-    primary_keys = ("id",)
-    schema = schema(
-        *summary_columns(),
-        text("account_id", "Account that owns the deployment."),
-        text("cluster_id", "Cluster that it runs on."),
-        text("version", "Database version."),
-        text(
-            "ca_certificate_base64",
-            "CA certificate, base64; null for Let's Encrypt.",
-        ),
-        text("provision_recipe_id", "Recipe that provisioned it."),
-        record(
+    schema = col.schema(
+        *SUMMARY_COLUMNS,
+        col.text("account_id", "Account that owns the deployment."),
+        col.text("cluster_id", "Cluster that it runs on."),
+        col.text("version", "Database version."),
+        col.text("ca_certificate_base64", "CA certificate, base64; null for Let's Encrypt."),
+        col.text("provision_recipe_id", "Recipe that provisioned it."),
+        col.record(
             "connection_strings",
             "URLs and commands with live passwords; null unless include_connection_strings is set. "
             "Credentials.",
-            texts("health", "For health checks."),
-            texts("ssh", "For SSH tunnels."),
-            texts("admin", "For the admin interface."),
-            texts("ssh_admin", "For administration over SSH."),
-            texts("cli", "Shell commands that open a console."),
-            texts("direct", "For applications."),
-            free_forms("maps", "Internal to public addresses; Scylla only."),
-            free_form("misc", "For single tools, by name."),
+            col.texts("health", "For health checks."),
+            col.texts("ssh", "For SSH tunnels."),
+            col.texts("admin", "For the admin interface."),
+            col.texts("ssh_admin", "For administration over SSH."),
+            col.texts("cli", "Shell commands that open a console."),
+            col.texts("direct", "For applications."),
+            col.free_forms("maps", "Internal to public addresses; Scylla only."),
+            col.free_form("misc", "For single tools, by name."),
         ),
     )
 
@@ -114,10 +93,10 @@ class DeploymentAddons(DeploymentStream):
     envelope = ("addons",)
     envelope_optional = True
     primary_keys = ("deployment_id", "name")
-    schema = schema(
-        DEPLOYMENT_ID,
-        key("name", "Addon name."),
-        boolean("is_active", "Whether it is installed."),
+    schema = col.schema(
+        col.DEPLOYMENT_ID,
+        col.key("name", "Addon name."),
+        col.boolean("is_active", "Whether it is installed."),
     )
 
 
@@ -139,19 +118,18 @@ class DeploymentAlerts(DeploymentStream):
     name = "deployment_alerts"
     path = "/deployments/{}/alerts"
     derived: ClassVar = {"id": _digest}
-    primary_keys = ("id",)
-    schema = schema(
-        key(
+    schema = col.schema(
+        col.key(
             "id",
             "SHA-256 in hex of the compact JSON array of deployment_id, capsule_id, name and "
             "message; the API has no id.",
         ),
-        DEPLOYMENT_ID,
-        text("capsule_id", "Capsule that it concerns, if any."),
-        text("name", "Alert name."),
-        text("message", "Text of the alert."),
-        text("status", "healthy, warning, critical, unknown or waiting."),
-        text("summary", "Health of the deployment."),
+        col.DEPLOYMENT_ID,
+        col.text("capsule_id", "Capsule that it concerns, if any."),
+        col.text("name", "Alert name."),
+        col.text("message", "Text of the alert."),
+        col.text("status", "healthy, warning, critical, unknown or waiting."),
+        col.text("summary", "Health of the deployment."),
     )
 
     @classmethod
@@ -171,25 +149,21 @@ class DeploymentHealth(DeploymentStream):
     name = "deployment_health"
     path = "/deployments/{}/alerts"
     primary_keys = ("deployment_id",)
-    schema = schema(
-        DEPLOYMENT_ID,
-        text("summary", "healthy, warning, critical, unknown or waiting."),
-        integer("alert_count", "Number of current alerts."),
+    schema = col.schema(
+        col.DEPLOYMENT_ID,
+        col.text("summary", "healthy, warning, critical, unknown or waiting."),
+        col.integer("alert_count", "Number of current alerts."),
     )
 
     @classmethod
     @override
     def unwrap(cls, content: Any) -> list[Any]:
         alerts = _alerts_of(content)
-        owners = [each.get("deployment_id") for each in alerts if isinstance(each, dict)]
-        return [
-            {
-                # Only compared: an alert of another deployment does not make the rest unreadable.
-                "deployment_id": owners[0] if owners and owners == owners[:1] * len(owners) else "",
-                "summary": content.get("summary"),
-                "alert_count": len(alerts),
-            }
-        ]
+        owners = {each.get("deployment_id") for each in alerts if isinstance(each, dict)}
+        # Only compared: an alert of another deployment does not make the rest unreadable.
+        owner = owners.pop() if len(owners) == 1 else ""
+        summary = content.get("summary")
+        return [{"deployment_id": owner, "summary": summary, "alert_count": len(alerts)}]
 
 
 class DeploymentBackups(DeploymentStream):
@@ -198,17 +172,16 @@ class DeploymentBackups(DeploymentStream):
     name = "deployment_backups"
     path = "/deployments/{}/backups"
     envelope = ("backups",)
-    primary_keys = ("id",)
     aliases: ClassVar = {"id": ("_id",)}
-    schema = schema(
-        key("id", "Backup id."),
-        DEPLOYMENT_ID,
-        text("name", "Backup name, which contains its start time."),
-        text("type", "daily, weekly, monthly or on_demand."),
-        text("status", "running, complete or failed."),
-        boolean("is_downloadable", "Whether it can be downloaded."),
-        boolean("is_restorable", "Whether it can be restored into a new deployment."),
-        time("created_at", "Completion time; null while it runs."),
+    schema = col.schema(
+        col.key("id", "Backup id."),
+        col.DEPLOYMENT_ID,
+        col.text("name", "Backup name, which contains its start time."),
+        col.text("type", "daily, weekly, monthly or on_demand."),
+        col.text("status", "running, complete or failed."),
+        col.boolean("is_downloadable", "Whether it can be downloaded."),
+        col.boolean("is_restorable", "Whether it can be restored into a new deployment."),
+        col.time("created_at", "Completion time; null while it runs."),
     )
 
 
@@ -218,18 +191,17 @@ class DeploymentLogfiles(DeploymentStream):
     name = "deployment_logfiles"
     path = "/deployments/{}/logfiles"
     envelope = ("logfiles", "logfile")
-    primary_keys = ("id",)
     aliases: ClassVar = {"date": ("created_at",)}
-    schema = schema(
-        key("id", "Log file id."),
-        DEPLOYMENT_ID,
-        text("capsule_id", "Capsule that wrote it."),
-        text("name", "Log file name, which contains its time."),
-        text("region", "Region of its storage."),
-        text("status", "State of the file, such as complete."),
-        integer("file_size", "Size in bytes."),
-        time("date", "Capture time, or created_at if the API has none."),
-        time("created_at", "Creation time."),
+    schema = col.schema(
+        col.key("id", "Log file id."),
+        col.DEPLOYMENT_ID,
+        col.text("capsule_id", "Capsule that wrote it."),
+        col.text("name", "Log file name, which contains its time."),
+        col.text("region", "Region of its storage."),
+        col.text("status", "State of the file, such as complete."),
+        col.integer("file_size", "Size in bytes."),
+        col.time("date", "Capture time, or created_at if the API has none."),
+        col.time("created_at", "Creation time."),
     )
 
 
@@ -239,16 +211,15 @@ class DeploymentPortals(DeploymentStream):
     name = "deployment_portals"
     path = "/deployments/{}/portals"
     envelope = ("portals",)
-    primary_keys = ("id",)
-    schema = schema(
-        key("id", "Portal id."),
-        DEPLOYMENT_ID,
-        text("name", "Portal name."),
-        text("type", "Kind of portal, such as haproxy, ssl, mongodb or rethink."),
-        text("internal_ip", "Address inside the cluster. Infrastructure."),
-        text("zone", "Zone of the portal."),
-        text("hostname", "Host name. Infrastructure."),
-        boolean("ssl_enabled", "Whether it uses TLS; set for Redis only."),
+    schema = col.schema(
+        col.key("id", "Portal id."),
+        col.DEPLOYMENT_ID,
+        col.text("name", "Portal name."),
+        col.text("type", "Kind of portal, such as haproxy, ssl, mongodb or rethink."),
+        col.text("internal_ip", "Address inside the cluster. Infrastructure."),
+        col.text("zone", "Zone of the portal."),
+        col.text("hostname", "Host name. Infrastructure."),
+        col.boolean("ssl_enabled", "Whether it uses TLS; set for Redis only."),
     )
 
 
@@ -259,11 +230,11 @@ class DeploymentPortalUsers(DeploymentStream):
     path = "/deployments/{}/portal_users"
     envelope = ("portal_users",)
     primary_keys = ("deployment_id", "type", "name")
-    schema = schema(
-        DEPLOYMENT_ID,
-        key("type", "Kind of portal: ssh or haproxy."),
-        key("name", "Portal user name. May be personal."),
-        text("id", "Portal user id, if any."),
+    schema = col.schema(
+        col.DEPLOYMENT_ID,
+        col.key("type", "Kind of portal: ssh or haproxy."),
+        col.key("name", "Portal user name. May be personal."),
+        col.text("id", "Portal user id, if any."),
     )
 
 
@@ -274,15 +245,10 @@ class DeploymentRoles(DeploymentStream):
     path = "/deployments/{}/roles"
     envelope = ("roles",)
     primary_keys = ("deployment_id", "name")
-    schema = schema(
-        DEPLOYMENT_ID,
-        key("name", "developer, manager or admin."),
-        records(
-            "users",
-            "Users who have the role.",
-            text("id", "User id."),
-            text("name", "User name. Personal."),
-        ),
+    schema = col.schema(
+        col.DEPLOYMENT_ID,
+        col.key("name", "developer, manager or admin."),
+        col.records("users", "Users who have the role.", *col.USER),
     )
 
 
@@ -292,16 +258,16 @@ class DeploymentScalings(DeploymentStream):
     name = "deployment_scalings"
     path = "/deployments/{}/scalings"
     primary_keys = ("deployment_id",)
-    schema = schema(
-        DEPLOYMENT_ID,
-        integer("allocated_units", "Units allocated."),
-        integer("used_units", "Units used."),
-        integer("starting_units", "Minimum for its database type."),
-        integer("minimum_units", "Minimum it can be scaled to."),
-        integer("memory_per_unit_in_mb", "Memory per unit in megabytes."),
-        integer("storage_per_unit_in_mb", "Storage per unit in megabytes."),
-        integer("unit_size_in_mb", "Size of one unit_type unit in megabytes."),
-        text("unit_type", "memory or data."),
+    schema = col.schema(
+        col.DEPLOYMENT_ID,
+        col.integer("allocated_units", "Units allocated."),
+        col.integer("used_units", "Units used."),
+        col.integer("starting_units", "Minimum for its database type."),
+        col.integer("minimum_units", "Minimum it can be scaled to."),
+        col.integer("memory_per_unit_in_mb", "Memory per unit in megabytes."),
+        col.integer("storage_per_unit_in_mb", "Storage per unit in megabytes."),
+        col.integer("unit_size_in_mb", "Size of one unit_type unit in megabytes."),
+        col.text("unit_type", "memory or data."),
     )
 
 
@@ -312,20 +278,15 @@ class DeploymentTeamRoles(DeploymentStream):
     path = "/deployments/{}/team_roles"
     envelope = ("team_roles",)
     primary_keys = ("deployment_id", "name")
-    schema = schema(
-        DEPLOYMENT_ID,
-        key("name", "developer, manager or admin."),
-        records(
+    schema = col.schema(
+        col.DEPLOYMENT_ID,
+        col.key("name", "developer, manager or admin."),
+        col.records(
             "teams",
             "Teams that have the role.",
-            text("id", "Team id."),
-            text("name", "Team name."),
-            records(
-                "users",
-                "Members, if the API returns them.",
-                text("id", "User id."),
-                text("name", "User name. Personal."),
-            ),
+            col.text("id", "Team id."),
+            col.text("name", "Team name."),
+            col.records("users", "Members, if the API returns them.", *col.USER),
         ),
     )
 
@@ -337,12 +298,12 @@ class DeploymentVersions(DeploymentStream):
     path = "/deployments/{}/versions"
     envelope = ("transitions",)
     primary_keys = ("deployment_id", "application", "from_version", "to_version", "method")
-    schema = schema(
-        DEPLOYMENT_ID,
-        key("application", "Database type."),
-        key("from_version", "Current version."),
-        key("to_version", "Version it can be upgraded to."),
-        key("method", "in_place or restore."),
+    schema = col.schema(
+        col.DEPLOYMENT_ID,
+        col.key("application", "Database type."),
+        col.key("from_version", "Current version."),
+        col.key("to_version", "Version it can be upgraded to."),
+        col.key("method", "in_place or restore."),
     )
 
 
@@ -353,9 +314,9 @@ class DeploymentWhitelist(DeploymentStream):
     path = "/deployments/{}/whitelist"
     envelope = ("whitelist",)
     primary_keys = ("deployment_id", "id")
-    schema = schema(
-        DEPLOYMENT_ID,
-        key("id", "Entry id."),
-        text("description", "Description of the entry."),
-        text("ip", "Address or network in CIDR form. Infrastructure."),
+    schema = col.schema(
+        col.DEPLOYMENT_ID,
+        col.key("id", "Entry id."),
+        col.text("description", "Description of the entry."),
+        col.text("ip", "Address or network in CIDR form. Infrastructure."),
     )

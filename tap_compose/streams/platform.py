@@ -11,6 +11,8 @@ from tap_compose.api.errors import UnreadableBodyError
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.columns import boolean, key, records, schema, text, texts, time
 
+PREFERRED = "Whether new deployments should take it; true for several versions of a type."
+
 
 class Clusters(AccountStream):
     """Clusters that the token's user can deploy to."""
@@ -18,7 +20,6 @@ class Clusters(AccountStream):
     name = "clusters"
     path = "/clusters"
     envelope = ("clusters",)
-    primary_keys = ("id",)
     schema = schema(
         key("id", "Cluster id."),
         text("account_id", "Account that owns the cluster."),
@@ -52,10 +53,7 @@ class Databases(AccountStream):
             text("application", "Database type."),
             text("status", "Stability, as in database_versions."),
             text("version", "Version number."),
-            boolean(
-                "preferred",
-                "Whether new deployments should take it; true for several versions of a type.",
-            ),
+            boolean("preferred", PREFERRED),
         ),
     )
 
@@ -70,10 +68,7 @@ class DatabaseVersions(AccountStream):
         key("application", "Database type, such as postgresql."),
         key("version", "Version number."),
         text("status", "Stability: stable, beta, alpha or deprecated."),
-        boolean(
-            "preferred",
-            "Whether new deployments should take it; true for several versions of a type.",
-        ),
+        boolean("preferred", PREFERRED),
     )
 
     @classmethod

@@ -26,7 +26,6 @@ class DeploymentRecipes(DeploymentStream):
     name = "deployment_recipes"
     path = "/deployments/{}/recipes"
     envelope = ("recipes",)
-    primary_keys = ("id",)
     replication_key = "updated_at"
     parent_column = "parent_id"
     aliases: ClassVar = {"status_detail": ("status_details",)}
