@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import pairwise
 from math import inf
 from random import Random
 from types import SimpleNamespace
@@ -169,22 +168,3 @@ def test_failures_of_one_moment_halve_the_requests_in_flight_once(
         sent.append(_burst(throttle, error))
         clock.now += 1
     assert sent == [8, 4, 2, 1, 1, 2, 2, 3, 4]
-
-
-def test_retry_after_pauses_all_requests(clock: Clock) -> None:
-    throttle = Throttle(8)
-    throttle.end(throttle.begin(None), _refusal(7.0))
-    clock.now += 6.9
-    assert _burst(throttle) == 0
-    clock.now += 0.2
-    assert _burst(throttle) > 0
-
-
-def test_pauses_grow_while_everything_is_refused(clock: Clock) -> None:
-    throttle, sent_at = Throttle(1), [clock.now]
-    while len(sent_at) < 11:
-        clock.now += 0.5
-        if _burst(throttle, _refusal()):
-            sent_at.append(clock.now)
-    waits = [after - before for before, after in pairwise(sent_at)]
-    assert waits == [0.5, 0.5, 0.5, 1, 2, 4, 8, 16, 32, 60]

@@ -1,4 +1,4 @@
-"""Proxies and certificates of the environment: which are used, and what is wrong with them."""
+"""Proxies, certificates and passwords of the environment: which are used, and which are wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tap_compose.api.errors import ApiError, RunEndingError, TransientError
-from tests.support.clients import open_transport
+from tests.support.clients import TOKEN, open_transport
 from tests.support.raw_server import AUTHORITY, kept, raw_server
 from tests.support.tap_runs import command
 
@@ -34,6 +34,22 @@ def _set_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         for each in (name, name.lower()):
             monkeypatch.setenv(each, "" if name == "NO_PROXY" else proxy)
+
+
+def test_a_request_carries_token_and_user_agent_whatever_netrc_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("default login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with raw_server(lambda _: kept(b"{}")) as server:
+        assert _get(server.url) == b"{}"
+    assert dict(server.headers[0]) == {
+        "Host": server.address,
+        "Authorization": f"Bearer {TOKEN}",
+        "User-Agent": "tests/1",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+    }
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -94,7 +110,6 @@ def test_a_proxy_that_cannot_be_used_ends_the_run(
     )
 
 
-@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -104,12 +119,12 @@ def test_a_proxy_that_cannot_be_used_ends_the_run(
     ],
 )
 def test_certificates_that_cannot_be_read_or_verified_end_the_run(
-    name: str, reason: str, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    name: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "bad").write_text("no PEM")
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     if name != "default":
-        monkeypatch.setenv(variable, str(tmp_path / name))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / name))
     with raw_server(lambda _: b"", tls=True) as server:
         problem = _problem(server.url)
     assert isinstance(problem, RunEndingError)
