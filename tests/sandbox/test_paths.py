@@ -7,24 +7,18 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from tap_compose.sandbox.made_up_account import Size
-from tap_compose.sandbox.server import Sandbox
 from tests.support.contract import RESOURCES
-from tests.support.sandbox_api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.sandbox_api import Api
 
 JSON = "application/json"
 
 
 @pytest.mark.parametrize(
-    "written",
-    [
-        *("/2016-07/{}/", "/2016-07//{}", "/2016-07//{}//", "//2016-07/{}"),
-        *("/2016-07/{}{{?embed}}", "/2016-07/{}/{{?embed}}"),
-        *("/2016-07/{}%7B?embed%7D", "/2016-07/{}%7B%3Fembed%7D"),
-    ],
+    "written", ["//2016-07//{}//", "/2016-07/{}/{{?embed}}", "/2016-07/{}%7B%3Fembed%7D"]
 )
 def test_slashes_and_template_marks_do_not_matter(written: str, plain: Api) -> None:
     paths = [plain.paths(each.path)[0] for each in RESOURCES if each.path != "audit_events"]
@@ -59,14 +53,8 @@ def test_links_can_be_followed_as_they_are_printed(plain: Api) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/", "/2016-07", "/2016-06/accounts", "/2016-07/nonsense", "/2016-07/recipes"),
-        *("/2016-07/recipes/none", "/2016-07/audit_events/none", "/2016-07/teams/none"),
-        *(
-            "/2016-07/clusters/none",
-            "/2016-07/deployments/none",
-            "/2016-07/deployments/none/alerts",
-        ),
-        *("/2016-07/{}/nonsense", "/2016-07/{}/backups/none", "/2016-07/accounts/none/users"),
+        *("/2016-06/accounts", "/2016-07/nonsense", "/2016-07/teams/none"),
+        *("/2016-07/deployments/none/alerts", "/2016-07/{}/nonsense", "/2016-07/{}/backups/none"),
     ],
 )
 def test_what_does_not_exist(path: str, plain: Api) -> None:
@@ -88,19 +76,9 @@ def test_a_bad_query_of_audit_events(query: str, plain: Api) -> None:
     [
         ("POST", "deployments", 422),
         ("PATCH", "{}", 422),
-        ("DELETE", "{}", 422),
-        ("POST", "{}/scalings", 422),
         ("POST", "{}/backups/none/restore", 422),
-        ("DELETE", "teams/none", 422),
         ("PUT", "user", 405),
-        ("POST", "{}/alerts", 405),
         ("GET", "{}/backups/none/restore", 405),
-        ("GET", "{}/portals/none", 405),
-        ("GET", "{}/whitelist/none", 405),
-        ("GET", "{}/password", 405),
-        ("GET", "teams/none/users", 405),
-        ("GET", "refresh_tokens", 405),
-        ("GET", "accounts/none", 405),
         ("POST", "nonsense", 404),
     ],
 )
@@ -116,10 +94,3 @@ def test_a_write_is_rejected(method: str, path: str, status: int, plain: Api) ->
 def test_some_roles_may_not_read_a_cluster(odd: Api) -> None:
     cluster = odd.objects("clusters")[0]
     assert odd.sent("GET", f"/2016-07/clusters/{cluster['id']}") == (401, JSON, "invalid_token")
-
-
-def test_an_error_of_the_sandbox_itself_is_an_errors_body() -> None:
-    with Sandbox(Size(deployments=0, events=1)) as sandbox:
-        sandbox.account.events.event_at = None  # type: ignore[assignment,method-assign]
-        found = Api(sandbox).sent("GET", "/2016-07/audit_events")
-    assert found == (500, JSON, "internal_server_error")
