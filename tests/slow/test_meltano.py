@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 import os
 import re
@@ -11,17 +10,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import psycopg
 import pytest
-import yaml
 from psycopg.sql import SQL, Identifier
 
 from tap_compose.sandbox.data import NOW
@@ -130,13 +126,6 @@ def project(installed: Project, small: Sandbox, tmp_path: Path) -> Iterator[Proj
     shutil.copy(ROOT / "meltano.yml", installed.folder)
 
 
-def test_meltano_yml_fits_the_schema_that_meltano_ships() -> None:
-    (path,) = MELTANO.glob("lib/python*/site-packages/meltano/schemas/meltano.schema.json")
-    jsonschema.validate(
-        yaml.safe_load((ROOT / "meltano.yml").read_text()), json.loads(path.read_text())
-    )
-
-
 def test_config(project: Project, small: Sandbox) -> None:
     project.meltano("config", "set", "tap-compose", "lookback_seconds", "30")
     ids = small.account.deployment_ids[:2]
@@ -176,23 +165,6 @@ def test_config(project: Project, small: Sandbox) -> None:
         "hard_delete": True,
         "sanitize_null_text_characters": True,
     }
-
-
-def test_a_selection_and_settings_only_add_lines(project: Project) -> None:
-    path = project.folder / "meltano.yml"
-    before = path.read_text().splitlines()
-    project.meltano("select", "tap-compose", "teams", "*")
-    project.meltano("config", "set", "tap-compose", "start_date", "2018-01-01")
-    project.meltano("config", "set", "target-postgres", "user", "loader")
-    compared = difflib.ndiff(before, path.read_text().splitlines())
-    assert [line for line in compared if line[0] != " "] == [
-        "+     config:",
-        "+       start_date: '2018-01-01'",
-        "+     select:",
-        "+     - teams.*",
-        "+     config:",
-        "+       user: loader",
-    ]
 
 
 def test_select(project: Project, small: Sandbox) -> None:
@@ -296,19 +268,6 @@ def test_each_shard_has_a_state_of_its_own(project: Project, small: Sandbox) -> 
     assert not read[0] & read[1]
 
 
-def test_a_slice_of_the_audit_log_has_a_state_of_its_own(project: Project) -> None:
-    end = "2017-01-01"
-    slice_of_it = project.with_environment(TAP_COMPOSE_END_DATE=end)
-    run = ("run", "--state-id-suffix=until-2017", "tap-compose-audit", "target-jsonl")
-    slice_of_it.meltano(*run)
-    times = [row["created_at"] for row in project.loaded()["audit_events"]]
-    assert times == sorted(times)
-    assert max(times) < end
-    (state_id,) = project.meltano("state", "list").stdout.split()
-    assert state_id == "dev:tap-compose-audit-to-target-jsonl:until-2017"
-    assert project.state(state_id)["bookmarks"]["audit_events"]["replication_key_value"] < end
-
-
 def test_a_run_that_fails(project: Project, small: Sandbox) -> None:
     sandbox = [str(SANDBOX), "run", "--deployments=3", "--events=300", "--recipes=4"]
     struck = [*sandbox, "--faults", "503:1:/deployments/*/alerts", "--"]
@@ -356,64 +315,34 @@ def test_jobs_and_schedules(project: Project, small: Sandbox, database: str) -> 
         assert [len(each.read_text().splitlines()) for each in files] == [3] * runs
 
 
-@pytest.fixture
-def streams_of_each_kind(project: Project) -> Project:
-    """Incremental, full, and a table that is nothing but its key."""
-    chosen = json.dumps(["audit_events.*", "accounts.*", "deployment_versions.*"])
-    return project.with_environment(TAP_COMPOSE__SELECT=chosen)
-
-
-def _run_twice(project: Project, loader: str) -> None:
-    for _ in range(2):
-        project.meltano("run", "tap-compose", loader)
-
-
-def _expected(small: Sandbox) -> dict[str, int]:
-    rows = sync(config_for(small)).rows
-    return {name: len(rows[name]) for name in ("audit_events", "accounts", "deployment_versions")}
-
-
-def csv_files(project: Project) -> Iterator[tuple[str, dict[str, str]]]:
-    """Stream and cells of each row that target-csv wrote."""
-    for path in (project.folder / "output").glob("*.csv"):
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                yield path.name.split("-")[0], row
-
-
 def test_target_csv_writes_json(project: Project, small: Sandbox) -> None:
     chosen = json.dumps(["deployment_details.*", "deployment_roles.*"])
     project.with_environment(TAP_COMPOSE__SELECT=chosen).meltano("run", "tap-compose", "target-csv")
     expected = sync(config_for(small)).rows["deployment_roles"]
-    rows = list(csv_files(project))
-    users = [json.loads(row["users"]) for stream, row in rows if stream == "deployment_roles"]
+    (path,) = (project.folder / "output").glob("deployment_roles-*.csv")
+    with path.open(newline="") as file:
+        users = [json.loads(row["users"]) for row in csv.DictReader(file)]
     assert users == [row["users"] for row in expected]
     assert any(users)
-    strings = {row.get("connection_strings", "") for _, row in rows}
-    assert strings == {""}
 
 
-def test_target_csv(streams_of_each_kind: Project, small: Sandbox) -> None:
-    _run_twice(streams_of_each_kind, "target-csv")
-    rows: dict[str, Counter[str]] = {name: Counter() for name in _expected(small)}
-    for stream, row in csv_files(streams_of_each_kind):
-        rows[stream][str(row)] += 1
-    assert {name: len(each) for name, each in rows.items()} == _expected(small)
-    assert set(rows["accounts"].values()) == {2}  # a file for each run
-    assert 1 in rows["audit_events"].values()
-
-
-def test_target_postgres(streams_of_each_kind: Project, small: Sandbox, database: str) -> None:
-    url = sqlalchemy_url(database)
-    project = streams_of_each_kind.with_environment(TARGET_POSTGRES_SQLALCHEMY_URL=url)
+def test_target_postgres(project: Project, small: Sandbox, database: str) -> None:
+    # Incremental, full, and a table that is nothing but its key.
+    streams = ["audit_events", "accounts", "deployment_versions"]
+    project = project.with_environment(
+        TAP_COMPOSE__SELECT=json.dumps([f"{each}.*" for each in streams]),
+        TARGET_POSTGRES_SQLALCHEMY_URL=sqlalchemy_url(database),
+    )
     with psycopg.connect(database) as connection:
         tokyo = SQL("ALTER DATABASE {} SET timezone = 'Asia/Tokyo'")
         connection.execute(tokyo.format(Identifier(connection.info.dbname)))
-    _run_twice(project, "target-postgres")
+    for _ in range(2):
+        project.meltano("run", "tap-compose", "target-postgres")
+    expected = sync(config_for(small), streams=streams).rows
     with psycopg.connect(database) as connection:
         latest = connection.execute("SELECT max(created_at) FROM compose.audit_events").fetchone()
-        moments = [row["created_at"] for row in sync(config_for(small)).rows["audit_events"]]
-        assert latest == (datetime.strptime(max(moments), "%Y-%m-%dT%H:%M:%S.%fZ"),)
-        for name, rows in _expected(small).items():
+        last = max(row["created_at"] for row in expected["audit_events"])
+        assert latest == (datetime.strptime(last, "%Y-%m-%dT%H:%M:%S.%fZ"),)
+        for name in streams:
             count = connection.execute(f"SELECT count(*) FROM compose.{name}").fetchone()  # noqa: S608
-            assert count == (rows,), name
+            assert count == (len(expected[name]),), name
