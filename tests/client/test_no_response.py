@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,7 +15,7 @@ from tap_compose.api import transport
 from tap_compose.api.errors import ApiError, RunEndingError
 from tests.support.clients import TOKEN, open_client, open_transport, results_of
 from tests.support.raw_server import RawServer, http, raw_server
-from tests.support.tap_runs import command
+from tests.support.tap_runs import command, input_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,12 +101,11 @@ def test_a_host_that_takes_no_connection(monkeypatch: pytest.MonkeyPatch) -> Non
     assert str(caught.value) == f"no complete response from {address} in 0.2 s"
 
 
-def _run(folder: Path, url: str, *option: str, **settings: Any) -> tuple[Output, float]:
+def _run(folder: Path, url: str, *option: str) -> tuple[Output, float]:
     """Run the tap as a command; return its output and how many seconds it took."""
-    config = folder / "config.json"
-    config.write_text(json.dumps({"api_url": url, "api_token": TOKEN, **settings}))
+    files = input_files(folder, config={"api_url": url, "api_token": TOKEN})
     begun = time.monotonic()
-    return command("--config", config, *option), time.monotonic() - begun
+    return command(*files, *option), time.monotonic() - begun
 
 
 @OPTIONS

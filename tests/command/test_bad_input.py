@@ -13,7 +13,15 @@ from singer_sdk.exceptions import MappingError
 
 from tap_compose.settings import SettingsError
 from tap_compose.tap import TapCompose
-from tests.support.tap_runs import Output, catalog_of, command, config_for, discover, sync
+from tests.support.tap_runs import (
+    Output,
+    catalog_of,
+    command,
+    config_for,
+    discover,
+    input_files,
+    sync,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,12 +43,7 @@ def _complaints(output: Output) -> list[str]:
 
 def _run(tmp_path: Path, config: Any, **inputs: Any) -> Output:
     """Run the command with a config and other input files, as JSON or bytes."""
-    arguments: list[str | Path] = []
-    for name, content in {"config": config, **inputs}.items():
-        path = tmp_path / f"{name}.json"
-        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-        arguments += [f"--{name}", path]
-    return command(*arguments)
+    return command(*input_files(tmp_path, config=config, **inputs))
 
 
 def _problems(**settings: Any) -> tuple[str, ...]:
@@ -60,16 +63,11 @@ def _problems(**settings: Any) -> tuple[str, ...]:
         ("api_url", "http://api.compose.io/2016-07", "api_url must start with https: http"),
         ("api_url", "https://me:hidden@a.example", "api_url must be a URL such as http://127.0"),
         ("max_concurrency", 65, "max_concurrency is not valid: 65 is greater than the maximum of"),
-        ("max_retries", -1, "max_retries is not valid: -1 is less than the minimum of 0"),
         ("request_timeout", 0, "request_timeout is not valid: 0 is less than or equal to the min"),
-        ("lookback_seconds", -5, "lookback_seconds is not valid: -5 is less than the minimum of 0"),
-        ("fail_on_skip", "maybe", "fail_on_skip is not valid: 'maybe' is not of type 'boolean'"),
         ("deployment_ids", "abc", "deployment_ids is not valid: 'abc' is not of type 'array'"),
         ("start_date", "yesterday", "start_date must be a date or a time such as 2020-01-01"),
-        ("start_date", 20200101, "start_date is not valid: 20200101 is not of type 'string'"),
         ("end_date", "2020-13-01", "end_date must be a date or a time such as 2020-01-01"),
         ("deployment_shard", "9/8", "deployment_shard must be one shard of several, such as 2/8"),
-        ("deployment_shard", "0/8", "deployment_shard must be one shard of several, such as 2/8"),
         ("user_agent", "a\nb", "user_agent must be printable ASCII without spaces around it, not"),
     ],
 )
@@ -90,19 +88,13 @@ def test_bad_values_have_a_line_each_and_nothing_else_happens(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "url",
     [
-        "https://*.compose.io",
         "https://api compose.io",
-        "https://\u00e9.example",
         "https://[::1",
-        "https://a:x",
         "https://a:99999",
-        "https://",
         "https:api.compose.io",
         "ftp://api.compose.io",
         "api.compose.io",
         "https://api.compose.io/2016-07?x=1",
-        "https://api.compose.io/2016-07#x",
-        "",
     ],
 )
 def test_an_address_that_is_not_valid(url: str) -> None:
@@ -115,11 +107,8 @@ def test_an_address_that_is_not_valid(url: str) -> None:
     [
         "HTTPS://API.COMPOSE.IO",
         "https://api.compose.io.:443/a/b~c/%7E",
-        "https://my_host/2016-07",
         "https://[2001:db8::1]:8443/x",
-        "http://127.0.0.2:1",
         "http://[::1]:1",
-        "http://localhost",
     ],
 )
 def test_an_address_that_is_valid(url: str) -> None:
@@ -142,9 +131,7 @@ def test_an_end_date_before_the_start_date() -> None:
     ("content", "expected"),
     [
         (b'{"api_token": "secret",}', "config.json cannot be read: it is not a JSON object: JSON "),
-        (b"", "config.json cannot be read: it is not a JSON object: Input data was truncated"),
         (b"[1]", "config.json cannot be read: it is not a JSON object: Expected `object`"),
-        (b'{"a": ' + b"[" * 100_000, "config.json cannot be read: it is not a JSON object"),
         (b'{"request_timeout": NaN}', "config.json cannot be read: it is not a JSON object: JSON"),
         (b'{"user_agent": "\xff"}', "config.json cannot be read: it is not a JSON object: 'utf-8'"),
     ],
@@ -164,7 +151,7 @@ def test_a_config_file_that_does_not_exist(tmp_path: Path) -> None:
     assert line.endswith("none.json cannot be read: No such file or directory")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16-le"])
 def test_input_files_may_have_a_byte_order_mark_or_be_in_utf_16(
     sandbox: Sandbox, tmp_path: Path, encoding: str
 ) -> None:
@@ -178,19 +165,9 @@ def test_input_files_may_have_a_byte_order_mark_or_be_in_utf_16(
     assert (output.status, list(output.rows)) == (0, ["user"])
 
 
-BOOKMARK = {"audit_events": {"replication_key_value": "2018-05-01T00:00:00Z"}}
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        {"bookmarks": BOOKMARK},
-        {"type": "STATE", "value": {"bookmarks": BOOKMARK}},
-        {"singer_state": {"bookmarks": BOOKMARK}},
-    ],
-    ids=["state", "message", "as meltano prints it"],
-)
-def test_a_state_in_each_form(tmp_path: Path, sandbox: Sandbox, state: Any) -> None:
+def test_a_state_as_meltano_prints_it(tmp_path: Path, sandbox: Sandbox) -> None:
+    bookmark = {"audit_events": {"replication_key_value": "2018-05-01T00:00:00Z"}}
+    state = {"singer_state": {"bookmarks": bookmark}}
     output = _run(tmp_path, config_for(sandbox), catalog=catalog_of("audit_events"), state=state)
     assert output.status == 0
     assert min(row["created_at"] for row in output.rows["audit_events"]) > "2018-04-30T23:59"
@@ -199,13 +176,8 @@ def test_a_state_in_each_form(tmp_path: Path, sandbox: Sandbox, state: Any) -> N
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        ({"audit_events": "2018-01-01"}, "the state has no object of bookmarks: it was not"),
         ({"bookmarks": []}, "the state has no object of bookmarks: it was not written by"),
         ({"bookmarks": {"audit_events": 3}}, "the state of audit_events was not written"),
-        (
-            {"bookmarks": {"audit_events": {"replication_key_value": 3}}},
-            "the state of audit_events was not written",
-        ),
         (
             {"bookmarks": {"audit_events": {"replication_key_value": "monday"}}},
             "the state of audit_events was not written by this tap: a bookmark is not a time",
@@ -224,10 +196,7 @@ def test_a_state_that_this_tap_did_not_write(state: Any, expected: str) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"{", "cannot be read: it is not a JSON object: Input data was truncated"),
-        (b'{"streams": ["accounts"]}', "is not a Singer catalog: "),
         (b'{"bookmarks": {}}', "is not a Singer catalog: KeyError('streams'); make one with"),
-        (b'{"streams": []}', "the catalog selects no stream: nothing to sync; set "),
         (b'{"streams": [{}]}', "is not a Singer catalog: KeyError('tap_stream_id'); make one"),
     ],
 )
@@ -258,8 +227,6 @@ def test_unknown_streams_and_settings_are_ignored_with_a_warning(
     [
         ({"audit_event": {"email": None}}, "no stream audit_event; did you mean audit_events?"),
         ({"people": {}}, "no stream people; see tap-compose --discover"),
-        ({"audit_events": None, "tems": None}, "no stream tems; did you mean teams?"),
-        ({"deploiment_*": {}}, "no stream deploiment_*; did you mean deployments?"),
         (
             {"people": {"__source__": "account_user", "name": None}},
             "no stream account_user; did you mean account_users?",
@@ -268,7 +235,6 @@ def test_unknown_streams_and_settings_are_ignored_with_a_warning(
             {"audit_events": {"emial": "__NULL__"}},
             "audit_events has no column emial; did you mean email?",
         ),
-        ({"*": {"qqq": None}}, "* has no column qqq; see tap-compose --discover"),
         (
             {"people": {"__source__": "account_users", "email": None}},
             "people has no column email; see tap-compose --discover",
@@ -286,21 +252,6 @@ def test_a_stream_map_that_is_not_valid() -> None:
         )
     (line,) = _problems(stream_maps={"user": {"id": None}})
     assert line.startswith("Removing key property 'id' is not permitted")
-
-
-def test_an_expression_that_fails_fails_its_stream_and_no_other(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
-    maps = {
-        "audit_events": {"email": "sha256(config['hash_sede'] + email)"},
-        "clusters": {"__filter__": "qqq == 1"},
-        "user": {"name": "sha265(name)"},
-    }
-    streams = ["accounts", "audit_events", "clusters", "user"]
-    output = sync(config_for(sandbox, stream_maps=maps), streams=streams)
-    assert (output.status, list(output.rows)) == (1, ["accounts"])
-    failed = [each for each in caplog.messages if each.startswith("failed: ")]
-    assert ["'hash_sede'" in failed[0], "qqq" in failed[1], "sha265" in failed[2]] == [True] * 3
 
 
 def test_the_last_stream_map_that_matches_is_applied_and_the_others_are_named(

@@ -8,37 +8,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from tap_compose.streams import STREAMS
-from tests.support.tap_runs import catalog_of, command, config_for, sync
+from tests.support.tap_runs import command, config_for, input_files, sync
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_compose.sandbox.server import Sandbox
-
-
-def test_version() -> None:
-    output = command("--version")
-    assert output.stdout.decode().startswith(f"tap-compose v{version('tap-compose')}, Meltano SDK")
-
-
-def test_the_help_describes_what_the_options_do() -> None:
-    text = " ".join(command("--help").stdout.decode().split())
-    test = (
-        "Send a request or two per stream, print which streams the token can read, and exit with "
-        "1 if a sync would fail. --test=schema only writes the SCHEMA messages."
-    )
-    assert f"--test TEXT {test} --" in text
-
-
-def test_the_help_ends_with_an_example_that_runs(tmp_path: Path, sandbox: Sandbox) -> None:
-    *_, first, second = command("--help").stdout.decode().rstrip().splitlines()
-    assert first == "    tap-compose --config config.json --test"
-    assert second == "    tap-compose --config config.json --state state.json | target-jsonl"
-    (tmp_path / "config.json").write_text(json.dumps(config_for(sandbox)))
-    (tmp_path / "state.json").write_text('{"bookmarks": {}}')
-    for line in (first, second):
-        arguments = line.partition("|")[0].split()[1:]
-        assert command(*arguments, cwd=tmp_path).status == 0
 
 
 def test_discovery_needs_no_token() -> None:
@@ -66,36 +41,23 @@ def test_requests_name_the_version(sandbox: Sandbox) -> None:
 
 
 def test_test_schema_makes_no_request(tmp_path: Path, sandbox: Sandbox) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(config_for(sandbox)))
     sandbox.log.clear()
-    output = command("--config", config, "--test=schema")
+    output = command(*input_files(tmp_path, config=config_for(sandbox)), "--test=schema")
     assert output.status == 0
     assert {message["type"] for message in output.messages} == {"SCHEMA"}
     assert sandbox.log.paths == []
 
 
 def test_several_config_files_of_which_the_last_counts(tmp_path: Path, sandbox: Sandbox) -> None:
-    files = []
-    for number, settings in enumerate(
-        [
-            {"api_token": sandbox.token, "api_url": "https://nowhere.invalid"},
-            {"api_url": sandbox.url},
-        ]
-    ):
-        files.append(tmp_path / f"{number}.json")
-        files[-1].write_text(json.dumps(settings))
-    catalog = tmp_path / "catalog.json"
-    catalog.write_text(json.dumps(catalog_of("user")))
-    output = command("--config", files[0], "--config", files[1], "--catalog", catalog)
+    first = {"api_token": sandbox.token, "api_url": "https://nowhere.invalid"}
+    (tmp_path / "second.json").write_text(json.dumps({"api_url": sandbox.url}))
+    files = input_files(tmp_path, "user", config=first)
+    output = command(*files, "--config", tmp_path / "second.json")
     assert output.status == 0
     assert len(output.rows["user"]) == 1
 
 
 def test_skips_are_warnings_unless_they_should_fail(tmp_path: Path, sandbox: Sandbox) -> None:
-    config = tmp_path / "config.json"
-    catalog = tmp_path / "catalog.json"
-    catalog.write_text(json.dumps(catalog_of("deployment_addons")))
     gone = "it no longer exists or is being deprovisioned (HTTP 404 Not Found: not_found)"
     verdict = r"done with 1 skipped: \d+ rows from 1 stream, 13 requests, [\d.]+ s"
     why = "; exit status 1, because fail_on_skip is set"
@@ -103,8 +65,8 @@ def test_skips_are_warnings_unless_they_should_fail(tmp_path: Path, sandbox: San
         (False, 0, rf"INFO .*\| {verdict}"),
         (True, 1, rf"WARNING .*\| {verdict}{why}"),
     ):
-        config.write_text(json.dumps(config_for(sandbox, fail_on_skip=fail_on_skip)))
-        output = command("--config", config, "--catalog", catalog)
+        config = config_for(sandbox, fail_on_skip=fail_on_skip)
+        output = command(*input_files(tmp_path, "deployment_addons", config=config))
         assert output.status == status
         leaving = sandbox.account.leaving
         skipped = f"| skipped: deployment_addons of deployment {leaving}: {gone}\n"

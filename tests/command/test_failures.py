@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,7 @@ from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams import STREAMS as ALL_STREAMS
 from tap_compose.streams.audit import AuditEvents
-from tests.support.tap_runs import Output, catalog_of, command, config_for, sync
+from tests.support.tap_runs import Output, command, config_for, input_files, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,14 +65,12 @@ def test_a_refused_deployment_is_skipped_and_the_rest_goes_on(status: int, calm:
     assert _missing_rows(calm, output) == {("deployment_backups", SECOND)}
 
 
-@pytest.mark.parametrize("status", [401, 403])
-@pytest.mark.parametrize("stream", ["teams", "audit_events"])
+@pytest.mark.parametrize(("status", "stream"), [(401, "teams"), (403, "audit_events")])
 def test_a_refused_account_level_stream_is_skipped(status: int, stream: str, calm: Output) -> None:
     output = _run(f"{status}:1:/{stream}")
     assert output.status == 0
     assert _missing(output) == {("skipped", stream, "")}
     assert {name for name, _ in _missing_rows(calm, output)} == {stream}
-    assert _run(f"{status}:1:/{stream}", fail_on_skip=True).status == 1
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -92,19 +90,12 @@ def test_what_may_pass_is_tried_again(fault: str, calm: Output) -> None:
     # A connection that a fault spoiled may cost the next request on it a try of its own.
     output = _run(f"{fault}:1", streak=1, max_retries=4)
     assert (output.status, _missing(output)) == (0, set())
-    assert output.rows == calm.rows
+    assert (output.rows, output.bookmarks) == (calm.rows, calm.bookmarks)
 
 
-@pytest.mark.parametrize(
-    "fault", ["503", "reset", "cut", "html", "null", "drip", "redirect", "422"]
-)
+@pytest.mark.parametrize("fault", ["503", "reset", "null", "redirect", "422"])
 def test_what_stays_fails_alone(fault: str, calm: Output) -> None:
-    timeout = 2 if fault == "drip" else 60
-    output = _run(
-        f"{fault}:1:/deployments/{FIRST}/alerts",
-        f"{fault}:1:/datacenters",
-        request_timeout=timeout,
-    )
+    output = _run(f"{fault}:1:/deployments/{FIRST}/alerts", f"{fault}:1:/datacenters")
     assert output.status == 1
     assert _missing(output) == {
         ("failed", "deployment_alerts", FIRST),
@@ -136,44 +127,6 @@ def test_a_body_of_the_wrong_shape_is_requested_three_times_at_most(fault: str, 
     }
 
 
-class _WithoutAlerts(Account):
-    """An account whose deployments have no list of alerts, or null in its place."""
-
-    body: ClassVar[dict[str, Any]] = {"summary": "healthy"}
-
-    def resource(self, deployment_id: str, name: str) -> dict[str, Any]:
-        return self.body if name == "alerts" else super().resource(deployment_id, name)
-
-
-class _WithNull(_WithoutAlerts):
-    body: ClassVar = {"summary": "healthy", "_embedded": None}
-
-
-class _WithoutSummary(_WithoutAlerts):
-    body: ClassVar = {"summary": None}
-
-
-def test_a_summary_without_a_list_is_a_deployment_without_alerts() -> None:
-    streams = ["deployment_alerts", "deployment_health"]
-    with Sandbox(account=_WithoutAlerts(Size(deployments=2))) as sandbox:
-        output = sync(config_for(sandbox), streams=streams)
-        ids = sandbox.account.deployment_ids
-    assert output.status == 0
-    assert output.rows == {
-        "deployment_health": [
-            {"deployment_id": each, "summary": "healthy", "alert_count": 0} for each in ids
-        ]
-    }
-
-
-@pytest.mark.parametrize("account", [_WithNull, _WithoutSummary])
-def test_no_list_of_alerts_and_no_sign_that_there_are_none(account: type[Account]) -> None:
-    with Sandbox(account=account(Size(deployments=2))) as sandbox:
-        output = sync(config_for(sandbox), streams=["deployment_health"])
-    assert (output.status, output.rows) == (1, {})
-    assert {each[3] for each in output.missing} == {"HTTP 200 with a body without a list of alerts"}
-
-
 def test_a_list_of_deployments_that_cannot_be_read_fails_their_streams(calm: Output) -> None:
     output = _run("503:1:/deployments")
     assert output.status == 1
@@ -194,13 +147,6 @@ def test_a_token_that_dies_stops_the_run_and_the_state_is_out(
     assert errors[0].startswith("stopped early: the API rejects this api_token")
 
 
-def test_a_row_without_its_id_is_reported_and_counted(calm: Output) -> None:
-    output = _run("no-id:1:/clusters")
-    assert output.status == 1
-    assert _missing(output) == {("failed", "clusters", "")}
-    assert output.rows["clusters"] == calm.rows["clusters"][1:]
-
-
 def test_a_failed_deployment_keeps_its_bookmark(calm: Output) -> None:
     output = _run(f"503:1:/deployments/{SECOND}/recipes")
     partitions = output.bookmarks["deployment_recipes"]["partitions"]
@@ -216,70 +162,11 @@ def test_a_failed_deployment_keeps_its_bookmark(calm: Output) -> None:
     assert ids <= {row["id"] for row in second.rows["deployment_recipes"]}
 
 
-CHAOS = [
-    "503:0.08",
-    "429:0.05",
-    "429-seconds:0.004",
-    "reset:0.05",
-    "cut:0.05",
-    "length:0.03",
-    "html:0.04",
-    "empty:0.03",
-    "null:0.03",
-    "500:0.03",
-]
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_chaos_that_passes_changes_nothing(seed: int) -> None:
-    size = Size(deployments=5, events=700, recipes=4, seed=seed)
-    with Sandbox(size) as sandbox:
-        calm = sync(config_for(sandbox))
-    faults = [Fault.parse(each) for each in CHAOS]
-    with Sandbox(size, faults=faults, streak=3) as sandbox:
-        # A wrong Content-Length leaves bytes on a connection that is used again: the request
-        # that meets them loses a try without being struck itself.
-        output = sync(config_for(sandbox, max_retries=8))
-        struck = len(sandbox.faults.struck)
-        asked = len(sandbox.log.paths) + struck
-    assert output.status == 0
-    assert struck > 0.2 * asked
-    assert output.rows == calm.rows
-    assert output.bookmarks == calm.bookmarks
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_chaos_that_stays_is_named_and_nothing_else_is_missing(seed: int) -> None:
-    size = Size(deployments=6, events=300, recipes=3, seed=seed)
-    account = Account(size)
-    with Sandbox(size) as sandbox:
-        calm = sync(config_for(sandbox))
-    broken = {
-        (stream, deployment_id)
-        for place, deployment_id in enumerate(account.deployment_ids[:-1])
-        for stream in (("roles", "recipes", "portals", "versions", "backups")[(place + seed) % 5],)
-    }
-    faults = [
-        Fault(
-            ("503", "cut", "null", "reset")[(seed + place) % 4], 1.0, f"/deployments/{each}/{name}"
-        )
-        for place, (name, each) in enumerate(sorted(broken))
-    ]
-    with Sandbox(size, faults=faults) as sandbox:
-        output = sync(config_for(sandbox))
-    named = {each[1:3] for each in output.missing if each[0] == "failed"}
-    assert output.status == 1
-    assert named == {(f"deployment_{stream}", each) for stream, each in broken}
-    assert _missing_rows(calm, output) <= named
-
-
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 def test_a_stream_map_that_fails_on_a_row(level: str, sandbox: Sandbox, tmp_path: Path) -> None:
     maps = {"user": {"name": "md5(name)"}, "teams": {"name": "name.nosuch"}}
-    (tmp_path / "config").write_text(json.dumps(config_for(sandbox, stream_maps=maps)))
-    (tmp_path / "catalog").write_text(json.dumps(catalog_of(*STREAMS)))
-    arguments = ("--config", tmp_path / "config", "--catalog", tmp_path / "catalog")
-    output = command(*arguments, environment={"LOGLEVEL": level})
+    files = input_files(tmp_path, *STREAMS, config=config_for(sandbox, stream_maps=maps))
+    output = command(*files, environment={"LOGLEVEL": level})
     assert output.status == 1
     usual = sync(config_for(sandbox), streams=list(STREAMS))
     whole = ("audit_events", "deployment_recipes", "deployments")
@@ -349,9 +236,8 @@ def test_a_bug_fails_its_stream_only(
     assert ids == {row["id"] for row in whole.rows["audit_events"]}
 
 
-@pytest.mark.parametrize("bug", [KeyError("made up"), StopIteration("made up")])
 def test_a_bug_in_a_reader_fails_one_deployment(
-    bug: Exception, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_for(sandbox, emit_activate_version_messages=True)
     streams = ["deployment_backups", "deployment_portals", "teams"]
@@ -361,7 +247,7 @@ def test_a_bug_in_a_reader_fails_one_deployment(
 
     def broken(report: Report, body: bytes, injected: Mapping[str, Any]) -> Any:
         if injected.get("deployment_id") == deployment and b'"backups"' in body:
-            raise bug
+            raise StopIteration("made up")
         return read(report, body, injected)
 
     monkeypatch.setattr(Report, "read", broken)
@@ -372,7 +258,7 @@ def test_a_bug_in_a_reader_fails_one_deployment(
             "failed",
             "deployment_backups",
             deployment,
-            f"unexpected {type(bug).__name__}: {bug}; LOGLEVEL=DEBUG shows where",
+            "unexpected StopIteration: made up; LOGLEVEL=DEBUG shows where",
         )
     ]
     backups = expected.pop("deployment_backups")

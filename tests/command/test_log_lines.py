@@ -14,7 +14,7 @@ import pytest
 
 from tap_compose import logs
 from tests.support.raw_server import http, raw_server
-from tests.support.tap_runs import catalog_of, command, on_a_terminal, without_colours
+from tests.support.tap_runs import command, input_files, on_a_terminal, without_colours
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +42,10 @@ def _json(name: str, items: list[Any]) -> bytes:
     return json.dumps({"_embedded": {name: items}}).encode()
 
 
-def _files(tmp_path: Path, url: str) -> list[str | Path]:
-    config, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
-    config.write_text(json.dumps({"api_url": url, "api_token": TOKEN, "max_retries": 0}))
+def _files(tmp_path: Path, url: str) -> list[str]:
+    config = {"api_url": url, "api_token": TOKEN, "max_retries": 0}
     streams = ("accounts", "deployments", "deployment_alerts", "user")
-    catalog.write_text(json.dumps(catalog_of(*streams)))
-    return ["--config", config, "--catalog", catalog]
+    return input_files(tmp_path, *streams, config=config)
 
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
@@ -123,19 +121,3 @@ def test_the_text_of_an_exception_is_escaped_and_masked() -> None:
     assert all(line.startswith("  ") and line.isprintable() for line in others)
     assert TOKEN not in text
     assert record.args == (EVIL,)  # for other handlers
-
-
-@pytest.mark.usefixtures("_no_tokens")
-def test_a_line_is_cut_after_the_token_is_masked() -> None:
-    logs.mask_always(TOKEN)
-    for length in range(9_970, 10_005):
-        line = logs.escape(logs.mask("x" * length + TOKEN + "y" * 100))
-        assert "0" not in line
-        assert len(line) <= 10_001
-
-
-@pytest.mark.usefixtures("_no_tokens")
-def test_what_is_no_token_hides_nothing() -> None:
-    for each in (None, "", "   ", 7, "abc"):
-        logs.mask_always(each)
-    assert logs.mask("abc None 7") == "abc None 7"

@@ -6,20 +6,16 @@ import json
 import logging
 import os
 import re
-import sys
 from typing import TYPE_CHECKING
-from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
 
 from tap_compose import progress
-from tap_compose.messages import MessageWriter
 from tap_compose.progress import drawing
-from tap_compose.run import Run
 from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
-from tests.support.tap_runs import catalog_of, config_for, on_a_terminal, sync, without_colours
+from tests.support.tap_runs import config_for, input_files, on_a_terminal, sync, without_colours
 from tools.pictures import SNAPSHOT
 
 if TYPE_CHECKING:
@@ -37,27 +33,6 @@ def test_a_drawing_cannot_control_the_terminal() -> None:
         SNAPSHOT.counts,
         r"waiting for GET /a\x1b[2J\nb\u202e",
     ]
-
-
-@pytest.mark.parametrize(
-    ("terminals", "kind", "rich", "how"),
-    [
-        ({"stderr"}, "xterm", True, "_drawn"),
-        ({"stderr"}, "xterm", False, "_logged"),
-        ({"stderr"}, "dumb", True, "_logged"),
-        ({"stdout"}, "xterm", True, "_logged"),
-    ],
-)
-def test_it_is_drawn_only_if_stderr_alone_is_a_terminal(
-    terminals: set[str], kind: str, rich: bool, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("stderr", "stdout"):
-        monkeypatch.setattr(sys, name, Mock(**{"isatty.return_value": name in terminals}))
-    monkeypatch.setattr(progress, "find_spec", lambda _: rich or None)
-    monkeypatch.setenv("TERM", kind)
-    for name in ("_drawn", "_logged"):
-        monkeypatch.setattr(progress, name, lambda _, name=name: name)
-    assert progress.show(Run({}), [], MessageWriter()) == how  # type: ignore[comparison-overlap]
 
 
 def test_log_lines_where_stderr_is_no_terminal(
@@ -92,13 +67,9 @@ def test_log_lines_where_stderr_is_no_terminal(
 
 def test_on_a_terminal_it_is_drawn_and_stdout_has_only_messages(tmp_path: Path) -> None:
     with Sandbox(Size(deployments=25, events=100), latency=0.05) as sandbox:
-        (tmp_path / "config.json").write_text(
-            json.dumps({**config_for(sandbox, max_concurrency=1), "start_dat": "2018"})
-        )
-        catalog = catalog_of("deployment_addons", "deployment_roles", "teams")
-        (tmp_path / "catalog.json").write_text(json.dumps(catalog))
-        arguments: list[str | Path] = ["--config", tmp_path / "config.json"]
-        arguments += ["--catalog", tmp_path / "catalog.json"]
+        config = config_for(sandbox, max_concurrency=1, start_dat="2018")
+        streams = ("deployment_addons", "deployment_roles", "teams")
+        arguments = input_files(tmp_path, *streams, config=config)
         with (tmp_path / "out").open("wb") as out:
             status, text = on_a_terminal(*arguments, stdout=out.fileno())
         assert status == 0

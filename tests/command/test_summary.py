@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,9 @@ from tap_compose.sandbox.quirks import Quirks
 from tap_compose.sandbox.server import Sandbox
 from tests.support.expected import expected_rows
 from tests.support.tap_runs import (
-    catalog_of,
     command,
     config_for,
-    on_a_terminal,
-    sync,
-    without_colours,
+    input_files,
 )
 
 if TYPE_CHECKING:
@@ -28,19 +24,13 @@ if TYPE_CHECKING:
 STREAMS = ("deployment_addons", "deployment_portals", "teams")
 
 
-def _inputs(folder: Path, sandbox: Sandbox, *streams: str) -> list[str]:
-    (folder / "config.json").write_text(json.dumps(config_for(sandbox)))
-    (folder / "catalog.json").write_text(json.dumps(catalog_of(*streams)))
-    return ["--config", str(folder / "config.json"), "--catalog", str(folder / "catalog.json")]
-
-
 def _counts(sandbox: Sandbox) -> list[int]:
     rows = expected_rows(sandbox.account)
     return [len(rows[each]) for each in STREAMS]
 
 
 def test_log_lines_where_stderr_is_no_terminal(tmp_path: Path, sandbox: Sandbox) -> None:
-    output = command(*_inputs(tmp_path, sandbox, *STREAMS))
+    output = command(*input_files(tmp_path, *STREAMS, config=config_for(sandbox)))
     parts = [line.split("|", 3) for line in output.stderr.splitlines()]
     lines = [part[3].strip() for part in parts if len(part) > 3]
     leaving = sandbox.account.leaving
@@ -58,30 +48,15 @@ def test_log_lines_where_stderr_is_no_terminal(tmp_path: Path, sandbox: Sandbox)
     assert lines[-1].startswith(f"done with 2 skipped: {rows} rows from 3 streams, 26 requests, ")
 
 
-def test_a_table_on_a_terminal(tmp_path: Path, sandbox: Sandbox) -> None:
-    with (tmp_path / "out").open("wb") as out:
-        arguments = _inputs(tmp_path, sandbox, *STREAMS)
-        status, text = on_a_terminal(*arguments, stdout=out.fileno())
-    assert status == 0
-    lines = [line.split() for line in without_colours(text).splitlines()]
-    del lines[: [line[:2] for line in lines].index(["stream", "rows"])]
-    columns = ["rows", "requests", "retries", "skipped", "failed", "seconds"]
-    assert lines[0] == ["stream", *columns]
-    addons, portals, teams = _counts(sandbox)
-    assert lines[1][:6] == ["deployment_addons", str(addons), "12", "-", "1", "-"]
-    assert lines[3][:3] == ["teams", str(teams), "1"]
-    rows = addons + portals + teams
-    assert " ".join(lines[-1]).startswith(f"done with 2 skipped: {rows} rows from 3 streams")
-
-
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 def test_a_token_that_may_read_no_deployment_gets_one_line(tmp_path: Path, level: str) -> None:
     size = Size(deployments=20, events=0, quirks=Quirks.NONE)
     parts = ("deployment_addons", "deployment_backups", "deployment_details", "deployment_roles")
     faults = [Fault("403", 1, "/deployments/*"), Fault("403", 1, "/deployments/*/*")]
     with Sandbox(size, faults=faults) as sandbox:
-        inputs = _inputs(tmp_path, sandbox, *parts, "deployments", "coverage")
-        output = command(*inputs, environment={"LOGLEVEL": level})
+        streams = (*parts, "deployments", "coverage")
+        files = input_files(tmp_path, *streams, config=config_for(sandbox))
+        output = command(*files, environment={"LOGLEVEL": level})
         ids = sandbox.account.deployment_ids
     lines = [line.split("|", 3) for line in output.stderr.splitlines() if "| skipped: " in line]
     why = "this token may not read it (HTTP 403 Forbidden: struck by a fault)"
@@ -96,13 +71,3 @@ def test_a_token_that_may_read_no_deployment_gets_one_line(tmp_path: Path, level
     assert [line[1].strip() for line in lines] == [*["DEBUG"] * len(each), "WARNING"]
     assert output.stderr.count("| WARNING ") == 1
     assert output.stderr.count("| ERROR ") == 0
-
-
-def test_a_stream_in_which_the_run_stopped_has_its_time(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    output = sync(config_for(sandbox, api_token="wrong"), streams=["teams"])
-    assert output.status == 1
-    summary = next(line for line in caplog.messages if line.startswith("summary of teams"))
-    assert re.search(r": 0 rows, .* 0 failed, \d+\.\d+ s$", summary)

@@ -128,6 +128,24 @@ def catalog_of(*streams: str) -> dict[str, Any]:
     return catalog
 
 
+def input_files(folder: Path, *streams: str, **inputs: Any) -> list[str]:
+    """Write input files and return the options that name them.
+
+    Args:
+        folder: Where they are written.
+        streams: The streams that the catalog selects; without them there is no catalog.
+        inputs: The content of each file, as JSON or bytes, by the name of its option.
+    """
+    if streams:
+        inputs["catalog"] = catalog_of(*streams)
+    options = []
+    for name, content in inputs.items():
+        path = folder / f"{name}.json"
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        options += [f"--{name}", str(path)]
+    return options
+
+
 def command(
     *arguments: str | Path,
     cwd: Path | None = None,
@@ -152,13 +170,11 @@ def piped(folder: Path, config: dict[str, Any], *streams: str) -> Iterator[subpr
     """Run the tap on some streams as a command whose messages are read while it runs.
 
     Args:
-        folder: Takes its config, catalog and log.
+        folder: Takes its input files and log.
         config: Its config.
         streams: The streams that its catalog selects.
     """
-    (folder / "config").write_text(json.dumps(config))
-    (folder / "catalog").write_text(json.dumps(catalog_of(*streams)))
-    arguments = ["--config", str(folder / "config"), "--catalog", str(folder / "catalog")]
+    arguments = input_files(folder, *streams, config=config)
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(
