@@ -253,21 +253,6 @@ def test_the_second_run_goes_on_where_the_first_ended(project: Project) -> None:
         assert project.loaded() == sync(config).rows
 
 
-def test_each_shard_has_a_state_of_its_own(project: Project, small: Sandbox) -> None:
-    read = []
-    for part in ("1", "2"):
-        shard = project.with_environment(TAP_COMPOSE_DEPLOYMENT_SHARD=f"{part}/2")
-        shard.meltano("run", f"--state-id-suffix={part}-of-2", "tap-compose", "target-jsonl")
-        state = project.state(f"{STATE}:{part}-of-2")
-        partitions = state["bookmarks"]["deployment_recipes"]["partitions"]
-        rows = project.loaded()["deployment_recipes"]
-        read.append({row["deployment_id"] for row in rows})
-        assert {each["context"]["deployment_id"] for each in partitions} == read[-1]
-    whole = sync(config_for(small), streams=["deployment_recipes"]).rows["deployment_recipes"]
-    assert read[0] | read[1] == {row["deployment_id"] for row in whole}
-    assert not read[0] & read[1]
-
-
 def test_a_run_that_fails(project: Project, small: Sandbox) -> None:
     sandbox = [str(SANDBOX), "run", "--deployments=3", "--events=300", "--recipes=4"]
     struck = [*sandbox, "--faults", "503:1:/deployments/*/alerts", "--"]
@@ -283,16 +268,6 @@ def test_a_run_that_fails(project: Project, small: Sandbox) -> None:
     assert project.state(f"{STATE}:sandbox") == whole.state
     project.meltano(*run)  # which is not behind the sandbox, and has a state apart from it
     assert project.loaded() == whole.rows
-
-
-def test_a_dead_token(project: Project) -> None:
-    project = project.with_environment(TAP_COMPOSE_API_TOKEN="revoked-token")
-    for command in (("run", "tap-compose", "target-jsonl"), ("config", "test", "tap-compose")):
-        result = project.meltano(*command, status=1)
-        output = result.stdout + result.stderr
-        assert "the API rejects this api_token (HTTP 401 Unauthorized" in output
-        assert "Traceback" not in result.stderr
-        assert "revoked-token" not in output
 
 
 def test_jobs_and_schedules(project: Project, small: Sandbox, database: str) -> None:

@@ -149,25 +149,12 @@ class Pipe:
 
     def load(self, account: Account) -> None:
         """Load an account, from the state on that the target printed at the load before."""
-        statuses = self._load(account)
-        assert statuses == (0, 0), self.log[-3000:]
-
-    def fail_to_load(self, account: Account) -> str:
-        """Load an account that the target does not take; returns what it says."""
-        _, target = self._load(account)
-        assert target == 1, self.log[-3000:]
-        return self.log
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "target.log").read_text()
-
-    def _load(self, account: Account) -> tuple[int, int]:
         with Sandbox(account=account, faults=self.faults) as sandbox:
             arguments = ["--config", self._file("tap", config_for(sandbox, **self.settings))]
             if self.state is not None:
                 arguments += ["--state", self._file("state", self.state)]
-            return self._run(arguments)
+            statuses = self._run(arguments)
+        assert statuses == (0, 0), (self.folder / "target.log").read_text()[-3000:]
 
     def _run(self, arguments: list[str]) -> tuple[int, int]:
         clean = {key: text for key, text in os.environ.items() if not key.startswith("TAP_")}
