@@ -80,13 +80,13 @@ class Report:
         schema: The JSON Schema of a row.
         primary_keys: The key columns.
         envelope: The names of the list in ``_embedded``, the usual one first; empty if the
-            body is one bare object.
+            body is one bare object. A stream has the end of its path by default.
         envelope_optional: Whether the list may stand outside ``_embedded`` too.
         aliases: Other names under which the API writes a field, by column.
         extracted: Columns that are read from elsewhere in the object if the field is absent or
             empty.
         derived: Columns that are computed from the other columns of the row.
-        injected_columns: Columns whose value comes from the URL; the body need not have them.
+        id_column: The column with an id of the URL, if it has one; the body need not have it.
         parent_column: The column with the id of the object that an object is a part of, if
             objects contain others of the same kind.
     """
@@ -98,7 +98,7 @@ class Report:
     aliases: ClassVar[Mapping[str, Sequence[str]]] = {}
     extracted: ClassVar[Mapping[str, Callable[[dict[str, Any]], Any]]] = {}
     derived: ClassVar[Mapping[str, Callable[[Row], Any]]] = {}
-    injected_columns: ClassVar[tuple[str, ...]] = ()
+    id_column: ClassVar[str] = ""
     parent_column: ClassVar[str | None] = None
     logger: Any
 
@@ -136,8 +136,8 @@ class Report:
         if objects and not any(map(self._is_known, objects)):
             raise UnreadableBodyError("a body without any documented field")
         dropped: list[str] = []
-        for name in self.injected_columns:
-            objects = _owned(name, injected.get(name), objects, dropped)
+        if self.id_column:
+            objects = _owned(self.id_column, injected.get(self.id_column), objects, dropped)
         items = [each for each in objects if isinstance(each, dict)]
         for item in items if injected else ():
             item.update(injected)
@@ -245,7 +245,7 @@ class Report:
             found.append(item)
             if parts := hal.parts(item, names):
                 inherited = [(column, item.get("id"))]
-                inherited += [(name, item.get(name)) for name in self.injected_columns]
+                inherited += [(self.id_column, item.get(self.id_column))]
                 for part in parts:
                     if isinstance(part, dict):
                         for name, value in inherited:

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tap_compose.streams import account, audit, billing, coverage, deployments, platform, recipes
+from tap_compose.streams.singer import SingerStream
 
-if TYPE_CHECKING:
-    from tap_compose.streams.singer import SingerStream
-
-STREAMS: tuple[type[SingerStream], ...] = (
-    account.Accounts,
-    account.AccountUsers,
-    account.User,
-    account.Teams,
-    audit.AuditEvents,
-    billing.Billables,
-    platform.Clusters,
-    platform.Databases,
-    platform.DatabaseVersions,
-    platform.Datacenters,
-    deployments.Deployments,
-    deployments.DeploymentDetails,
-    deployments.DeploymentAddons,
-    deployments.DeploymentAlerts,
-    deployments.DeploymentHealth,
-    deployments.DeploymentBackups,
-    deployments.DeploymentLogfiles,
-    deployments.DeploymentPortals,
-    deployments.DeploymentPortalUsers,
-    recipes.DeploymentRecipes,
-    deployments.DeploymentRoles,
-    deployments.DeploymentScalings,
-    deployments.DeploymentTeamRoles,
-    deployments.DeploymentVersions,
-    deployments.DeploymentWhitelist,
-    coverage.Coverage,
+STREAMS: tuple[type[SingerStream], ...] = tuple(
+    each
+    for module in (account, audit, billing, platform, deployments, recipes, coverage)
+    for each in vars(module).values()
+    if isinstance(each, type) and issubclass(each, SingerStream) and "name" in vars(each)
 )
-"""Every stream of the tap, in the order of docs/streams.md; a run takes them by name, but coverage
-last."""
+"""Every stream of the tap: the classes that have a name, in the order of docs/streams.md. A run
+takes them by name, but coverage last."""

@@ -11,7 +11,6 @@ class Accounts(ListStream):
 
     name = "accounts"
     path = "/accounts"
-    envelope = ("accounts",)
     schema = schema(
         key("id", "Account id."),
         text("name", "Account name."),
@@ -26,9 +25,7 @@ class AccountUsers(AccountStream):
     path = "/accounts/{}/users"
     list_path = "/accounts"
     id_column = "account_id"
-    envelope = ("users",)
     primary_keys = ("account_id", "id")
-    injected_columns = ("account_id",)
     schema = schema(
         key("account_id", "Account that the user belongs to."),
         key("id", "User id."),
@@ -41,6 +38,7 @@ class User(AccountStream):
 
     name = "user"
     path = "/user"
+    envelope = ()
     schema = schema(
         key("id", "User id."),
         text("name", "User name. Personal."),
@@ -52,7 +50,6 @@ class Teams(AccountStream):
 
     name = "teams"
     path = "/teams"
-    envelope = ("teams",)
     schema = schema(
         key("id", "Team id."),
         text("name", "Team name."),

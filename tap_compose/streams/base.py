@@ -36,8 +36,8 @@ class ComposeStream(Report, SingerStream):
     Attributes:
         path: The path below the API's base URL; ``{}`` stands for an id of the list.
         params: The query parameters of every request.
-        list_path: The path of the list that has the ids; None if there is one request.
-        id_column: The column that has the id of the list.
+        list_path: The path of the list that has the ids of ``id_column``; None if there is one
+            request.
         scope: What a response concerns, which decides what a failure means.
         can_prefetch: Whether the stream's requests are known before it begins.
         next_stream: The next stream, if its first requests may be sent while the last rows of
@@ -48,12 +48,17 @@ class ComposeStream(Report, SingerStream):
     path: ClassVar[str]
     params: ClassVar[Mapping[str, str]] = {}
     list_path: ClassVar[str | None] = None
-    id_column: ClassVar[str] = ""
     scope: ClassVar[Scope]
     can_prefetch: ClassVar[bool] = True
     next_stream: ComposeStream | None = None
 
     _responses: Responses[RowBatch] | None = None
+
+    @override
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "path" in vars(cls) and "envelope" not in vars(cls):
+            cls.envelope = (cls.path.rpartition("/")[2],)
 
     @cached_property
     def partitions(self) -> list[dict[str, Any]] | None:
@@ -240,4 +245,3 @@ class DeploymentStream(ComposeStream):
     has_deployments = True
     id_column = "deployment_id"
     scope = Scope.DEPLOYMENT
-    injected_columns = ("deployment_id",)

@@ -14,7 +14,6 @@ class Billables(AccountStream):
     path = "/billables"
     # A vendor extension: an account without it returns 404 (docs/compose-api.md, Billables).
     scope = Scope.OPTIONAL_ACCOUNT
-    envelope = ("billables",)
     schema = schema(
         key("id", "Billable id."),
         text("account_id", "Account that is billed."),

@@ -43,7 +43,6 @@ class Deployments(ListStream):
 
     name = "deployments"
     path = "/deployments"
-    envelope = ("deployments",)
     extracted: ClassVar = {"compose_web_ui_url": _web_ui_url}
     schema = col.schema(*SUMMARY_COLUMNS)
 
@@ -53,8 +52,8 @@ class DeploymentDetails(DeploymentStream):
 
     name = "deployment_details"
     path = "/deployments/{}"
+    envelope = ()
     id_column = "id"
-    injected_columns = ("id",)
     extracted: ClassVar = {"compose_web_ui_url": _web_ui_url, "cluster_id": _linked_cluster}
     schema = col.schema(
         *SUMMARY_COLUMNS,
@@ -90,7 +89,6 @@ class DeploymentAddons(DeploymentStream):
 
     name = "deployment_addons"
     path = "/deployments/{}/addons"
-    envelope = ("addons",)
     envelope_optional = True
     primary_keys = ("deployment_id", "name")
     schema = col.schema(
@@ -171,7 +169,6 @@ class DeploymentBackups(DeploymentStream):
 
     name = "deployment_backups"
     path = "/deployments/{}/backups"
-    envelope = ("backups",)
     aliases: ClassVar = {"id": ("_id",)}
     schema = col.schema(
         col.key("id", "Backup id."),
@@ -210,7 +207,6 @@ class DeploymentPortals(DeploymentStream):
 
     name = "deployment_portals"
     path = "/deployments/{}/portals"
-    envelope = ("portals",)
     schema = col.schema(
         col.key("id", "Portal id."),
         col.DEPLOYMENT_ID,
@@ -228,7 +224,6 @@ class DeploymentPortalUsers(DeploymentStream):
 
     name = "deployment_portal_users"
     path = "/deployments/{}/portal_users"
-    envelope = ("portal_users",)
     primary_keys = ("deployment_id", "type", "name")
     schema = col.schema(
         col.DEPLOYMENT_ID,
@@ -243,7 +238,6 @@ class DeploymentRoles(DeploymentStream):
 
     name = "deployment_roles"
     path = "/deployments/{}/roles"
-    envelope = ("roles",)
     primary_keys = ("deployment_id", "name")
     schema = col.schema(
         col.DEPLOYMENT_ID,
@@ -257,6 +251,7 @@ class DeploymentScalings(DeploymentStream):
 
     name = "deployment_scalings"
     path = "/deployments/{}/scalings"
+    envelope = ()
     primary_keys = ("deployment_id",)
     schema = col.schema(
         col.DEPLOYMENT_ID,
@@ -276,7 +271,6 @@ class DeploymentTeamRoles(DeploymentStream):
 
     name = "deployment_team_roles"
     path = "/deployments/{}/team_roles"
-    envelope = ("team_roles",)
     primary_keys = ("deployment_id", "name")
     schema = col.schema(
         col.DEPLOYMENT_ID,
@@ -312,7 +306,6 @@ class DeploymentWhitelist(DeploymentStream):
 
     name = "deployment_whitelist"
     path = "/deployments/{}/whitelist"
-    envelope = ("whitelist",)
     primary_keys = ("deployment_id", "id")
     schema = col.schema(
         col.DEPLOYMENT_ID,

@@ -19,7 +19,6 @@ class Clusters(AccountStream):
 
     name = "clusters"
     path = "/clusters"
-    envelope = ("clusters",)
     schema = schema(
         key("id", "Cluster id."),
         text("account_id", "Account that owns the cluster."),
@@ -63,6 +62,7 @@ class DatabaseVersions(AccountStream):
 
     name = "database_versions"
     path = "/databases"
+    envelope = ("applications",)
     primary_keys = ("application", "version")
     schema = schema(
         key("application", "Database type, such as postgresql."),
@@ -75,7 +75,7 @@ class DatabaseVersions(AccountStream):
     @override
     def unwrap(cls, content: Any) -> list[Any]:
         rows: list[Any] = []
-        for application in hal.embedded(content, "applications"):
+        for application in hal.embedded(content, *cls.envelope):
             versions = hal.parts(application, ("versions",))
             if versions is None:
                 raise UnreadableBodyError("an application without a list of versions")
@@ -91,7 +91,6 @@ class Datacenters(AccountStream):
 
     name = "datacenters"
     path = "/datacenters"
-    envelope = ("datacenters",)
     primary_keys = ("slug",)
     schema = schema(
         text("region", "Region of the provider."),

@@ -25,7 +25,6 @@ class DeploymentRecipes(DeploymentStream):
 
     name = "deployment_recipes"
     path = "/deployments/{}/recipes"
-    envelope = ("recipes",)
     replication_key = "updated_at"
     parent_column = "parent_id"
     aliases: ClassVar = {"status_detail": ("status_details",)}

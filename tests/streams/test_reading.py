@@ -63,7 +63,6 @@ class ClusterHosts(AccountStream):
     list_path = "/clusters"
     id_column = "cluster_id"
     scope = Scope.DEPLOYMENT
-    injected_columns = ("cluster_id",)
     envelope = ("hosts",)
     primary_keys = ("cluster_id", "name")
     schema = schema(key("cluster_id", "Cluster."), key("name", "Host name."))
