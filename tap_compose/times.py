@@ -26,9 +26,6 @@ _is_usual = re.compile(
     re.ASCII,
 ).fullmatch
 
-_OFFSETS = {f"{hours:+03}:00": timedelta(hours=hours) for hours in range(-14, 15)}
-"""The offsets of whole hours."""
-
 _parts_of = re.compile(
     r"(?P<year>\d{4,9})-(?P<month>\d\d)-(?P<day>\d\d)"
     r"(?:[Tt ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?"
@@ -57,14 +54,12 @@ def canonical_time(text: str) -> str:
     if _is_usual(text):  # faster: there may be millions of them
         if text[-1] == "Z":
             return text if len(text) == len(LAST_TIME) else f"{text[:-1]}.000Z"
-        offset = _OFFSETS.get(text[-6:])
-        if offset is not None:
-            try:
-                utc = datetime.fromisoformat(text[:19]) - offset
-            except OverflowError:
-                return _spelled_out(text)
-            # to_builtins takes a fifth of the time of isoformat
-            return f"{msgspec.to_builtins(utc)}{text[19:-6] or '.000'}Z"
+        try:
+            utc = datetime.fromisoformat(text[:19]) - timedelta(hours=int(text[-6:-3]))
+        except OverflowError:
+            return _spelled_out(text)
+        # to_builtins takes a fifth of the time of isoformat
+        return f"{msgspec.to_builtins(utc)}{text[19:-6] or '.000'}Z"
     return _spelled_out(text)
 
 
