@@ -77,13 +77,13 @@ def snapshot(run: Run, streams: Sequence[SingerStream], writer: MessageWriter) -
     if report.parts > 1:
         current = f"{name}: {report.parts_done:,} of {report.parts:,} deployments"
     seconds = monotonic() - run.report.began
-    rows, requests = sum(each.rows for each in synced.values()), run.requests_sent
+    rows, requests = sum(each.rows for each in synced.values()), run.client.requests_sent
     counts = [
         f"{counted(rows, 'row')}, {rows / max(seconds, 1):,.0f}/s",
         f"{counted(requests, 'request')}, {requests / max(seconds, 1):,.0f}/s",
         run.report.missing_text,
     ]
-    waiting_for = "the target to read" if writer.is_busy else run.waiting_for
+    waiting_for = "the target to read" if writer.is_busy else run.client.waiting_for
     return Snapshot(
         share,
         seconds,
@@ -183,11 +183,8 @@ def drawing(progress: Snapshot) -> RenderableType:
     bar = ProgressBar(1.0, progress.share, width=30)
     time = Text(f"{minutes}:{seconds:02}", "cyan")
     head.add_row(Text("tap-compose", "bold"), bar, progress.done, time)
-    lines = (("green", progress.current), ("white", progress.counts), ("dim", progress.waits))
-    return Group(
-        head,
-        *(
-            Text(f"  {escape(mask(line))}", style, no_wrap=True, overflow="ellipsis")
-            for style, line in lines
-        ),
-    )
+    lines = [
+        Text(f"  {escape(mask(line))}", style, no_wrap=True, overflow="ellipsis")
+        for style, line in zip(("green", "white", "dim"), progress[3:], strict=True)
+    ]
+    return Group(head, *lines)

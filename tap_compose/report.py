@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from http import HTTPStatus
-from operator import itemgetter
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,10 +70,7 @@ _shared = lru_cache(maxsize=1000)(Missing)
 
 _MEANINGS: Mapping[tuple[type[ApiError], Scope], tuple[Outcome, str]] = {
     **{(DeniedError, each): (Outcome.SKIPPED, "this token may not read it") for each in Scope},
-    (GoneError, Scope.ACCOUNT): (
-        Outcome.FAILED,
-        "every account has this, so api_url looks wrong",
-    ),
+    (GoneError, Scope.ACCOUNT): (Outcome.FAILED, "every account has this, so api_url looks wrong"),
     (GoneError, Scope.OPTIONAL_ACCOUNT): (Outcome.SKIPPED, "this account does not have it"),
     (GoneError, Scope.DEPLOYMENT): (
         Outcome.SKIPPED,
@@ -247,10 +243,8 @@ class Report:
     @property
     def synced(self) -> dict[str, StreamReport]:
         """The streams whose sync began, in this order."""
-        begun = [
-            (each.began, name, each) for name, each in list(self.streams.items()) if each.began
-        ]
-        return {name: each for _, name, each in sorted(begun, key=itemgetter(0))}
+        begun = [item for item in list(self.streams.items()) if item[1].began]
+        return dict(sorted(begun, key=lambda item: item[1].began or 0.0))
 
     @property
     def missing_text(self) -> str:
@@ -265,9 +259,7 @@ class Report:
         Args:
             fail_on_skip: Whether a skip counts as a failure.
         """
-        outcomes = {
-            each.outcome for report in self.streams.values() for each in report.missing.values()
-        }
+        outcomes = {why.outcome for each in self.streams.values() for why in each.missing.values()}
         return int(Outcome.FAILED in outcomes or (fail_on_skip and bool(outcomes)))
 
     def verdict(self, stopped: str | None, *, fail_on_skip: bool) -> tuple[int, str]:
@@ -304,24 +296,16 @@ class Report:
         if sys.stderr.isatty():
             rows = [["stream", *StreamReport().counts]]
             for name, stream in self.synced.items():
-                rows.append(
-                    [name, *(f"{each:,}" if each else "-" for each in stream.counts.values())]
-                )
+                rows.append([name, *(f"{n:,}" if n else "-" for n in stream.counts.values())])
             lines = aligned(rows, numbers=range(1, len(rows[0])))
             print_lines(["", *lines, *(line for _, line in ends)])
             return
         for name, stream in self.synced.items():
-            counts = stream.counts
-            logger.info(
-                "summary of %s: %s, %s, %s, %s skipped, %s failed, %s s",
-                name,
-                counted(stream.rows, "row"),
-                counted(stream.requests, "request"),
-                counted(stream.retries, "retry", "retries"),
-                f"{counts['skipped']:,}",
-                f"{counts['failed']:,}",
-                counts["seconds"],
-            )
+            texts = [counted(stream.rows, "row"), counted(stream.requests, "request")]
+            texts += [counted(stream.retries, "retry", "retries")]
+            *_, skipped, failed, seconds = stream.counts.values()
+            texts += [f"{skipped:,} skipped", f"{failed:,} failed", f"{seconds} s"]
+            logger.info("summary of %s: %s", name, ", ".join(texts))
         for level, line in ends:
             logger.log(level, "%s", line)
 

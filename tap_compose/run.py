@@ -44,7 +44,6 @@ class Run:
     report: Report = field(default_factory=Report)
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
 
-    _client: Client | None = None
     _expected_reads: Counter[str] = field(default_factory=Counter)
     _ids: dict[str, list[str] | ApiError] = field(default_factory=dict)
     _deployment_ids: list[str] | ApiError | None = None
@@ -55,41 +54,29 @@ class Run:
         """The settings, checked; raises ``SettingsError``."""
         return Settings.from_config(self.config)
 
-    @property
+    @cached_property
     def client(self) -> Client:
         """The one client of the run."""
-        if self._client is None:
-            settings = self.settings
-            transport = Transport(
-                settings.api_url,
-                settings.api_token,
-                user_agent=settings.user_agent,
-                timeout=settings.request_timeout,
-                max_concurrency=settings.max_concurrency,
-            )
-            self._client = Client(
-                transport,
-                max_retries=settings.max_retries,
-                max_concurrency=settings.max_concurrency,
-                longest_backoff=self.longest_backoff,
-            )
-        return self._client
-
-    @property
-    def requests_sent(self) -> int:
-        """The number of requests sent so far."""
-        return self._client.requests_sent if self._client else 0
-
-    @property
-    def waiting_for(self) -> str:
-        """What the run is waiting for, in words; empty if for nothing."""
-        return self._client.waiting_for if self._client else ""
+        settings = self.settings
+        transport = Transport(
+            settings.api_url,
+            settings.api_token,
+            user_agent=settings.user_agent,
+            timeout=settings.request_timeout,
+            max_concurrency=settings.max_concurrency,
+        )
+        return Client(
+            transport,
+            max_retries=settings.max_retries,
+            max_concurrency=settings.max_concurrency,
+            longest_backoff=self.longest_backoff,
+        )
 
     def close(self) -> None:
         """Send no further request."""
-        if self._client is not None:
-            self._client.close()
-            self.report.requests = self._client.requests_sent
+        if "client" in vars(self):
+            self.client.close()
+            self.report.requests = self.client.requests_sent
 
     @property
     def lists_are_complete(self) -> bool:

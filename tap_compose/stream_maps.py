@@ -31,7 +31,6 @@ def check_stream_maps(
         SettingsError: If a stream or a column does not exist.
     """
     applied: dict[str, str] = {}
-    replaced: dict[tuple[str, str], list[str]] = {}
     for name, definition in (config.get("stream_maps") or {}).items():
         if name.startswith("__"):  # __else__; the SDK refuses any other
             continue
@@ -47,14 +46,12 @@ def check_stream_maps(
         if "__source__" in content:  # one more stream, next to its source
             continue
         for stream in streams:
-            if stream in applied:
-                replaced.setdefault((applied[stream], name), []).append(stream)
+            if earlier := applied.get(stream):
+                yield (
+                    f"stream_maps: the map {earlier} is not applied to {stream}: "
+                    f"the later map {name} replaces it; merge them"
+                )
             applied[stream] = name
-    for (earlier, later), streams in replaced.items():
-        yield (
-            f"stream_maps: the map {earlier} is not applied to {', '.join(streams)}: "
-            f"the later map {later} replaces it; merge them"
-        )
 
 
 def _unknown(problem: str, name: str, known: Collection[str]) -> SettingsError:

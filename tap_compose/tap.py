@@ -178,6 +178,7 @@ class TapCompose(Tap):
         self._streams = {stream.name: stream for stream in selected}  # each other one is a log line
 
         def sync() -> None:
+            _ = self.run.client  # the display takes its counts, in another thread
             with progress.show(self.run, selected, self.message_writer):
                 self.sync_all()
 
@@ -220,13 +221,12 @@ class TapCompose(Tap):
             finally:
                 self.run.close()
             self.message_writer.flush()
-        except (StopRun, Exception) as error:
-            stopped, status = str(error), 1
-            if isinstance(error, StopRun):
-                status = error.status
-            else:
-                self.logger.debug("an exception", exc_info=True)
-                stopped = unexpected(error)
+        except StopRun as stop:
+            stopped, status = str(stop), stop.status
+        except Exception as bug:
+            self.logger.debug("an exception", exc_info=True)
+            stopped, status = unexpected(bug), 1
+        if stopped is not None:
             self.message_writer.resume()
             with suppress(StopRun):  # the target may be what is gone
                 self.write_message(StateMessage(value=self.state))

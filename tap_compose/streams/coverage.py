@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from tap_compose.report import Outcome, now
+from tap_compose.report import Missing, Outcome, now
 from tap_compose.streams.columns import integer, key, schema, text, time
 from tap_compose.streams.singer import SingerStream
 from tap_compose.times import time_text
@@ -18,10 +17,9 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context
 
-    from tap_compose.report import Missing
     from tap_compose.rows import Row
 
-_ROWS_AT_ONCE = 1000
+_NOTHING = Missing(Outcome.READ, "", 200)
 
 
 class Coverage(SingerStream):
@@ -50,26 +48,23 @@ class Coverage(SingerStream):
 
     @override
     def row_batches(self, context: Context | None) -> Iterator[list[Row]]:
-        rows = self._rows()
-        while batch := list(islice(rows, _ROWS_AT_ONCE)):
-            yield batch
-
-    def _rows(self) -> Iterator[Row]:
         for name, report in self.run.report.synced.items():
             if report.deployment_ids == [""] and report.parts_done < report.parts:
                 continue  # the run stopped before it had the users of all accounts
             done = zip(report.deployment_ids, report.row_counts, report.read_at, strict=True)
-            for deployment_id, count, read_at in done:
-                missing = report.missing.get(deployment_id)
-                yield {
+            yield [
+                {
                     "stream": name,
                     "deployment_id": deployment_id,
-                    "outcome": (missing.outcome if missing else Outcome.READ).value,
-                    "http_status": missing.http_status if missing else 200,
-                    "reason": missing.reason if missing else None,
+                    "outcome": missing.outcome.value,
+                    "http_status": missing.http_status,
+                    "reason": missing.reason or None,
                     "row_count": count,
                     "read_at": time_text(datetime.fromtimestamp(read_at / 1000, timezone.utc)),
                 }
+                for deployment_id, count, read_at in done
+                for missing in [report.missing.get(deployment_id, _NOTHING)]
+            ]
 
     @override
     def fail_rest(self, missing: Missing) -> None:
@@ -79,7 +74,3 @@ class Coverage(SingerStream):
     def has_read_everything(self) -> bool:
         is_whole = self.is_whole and self.run.lists_are_complete
         return is_whole and super().has_read_everything()
-
-    @override
-    def finish(self) -> None:
-        pass

@@ -78,7 +78,6 @@ class SingerStream(Stream):
             runs when those rows are written.
         """
 
-    @abstractmethod
     def finish(self) -> None:
         """Report what is known only after the last row."""
 
@@ -138,9 +137,7 @@ class SingerStream(Stream):
             and not others
             and not first.flattening_enabled
             and self.ABORT_AT_RECORD_COUNT is None
-            and all(
-                is_in for breadcrumb, is_in in self.mask.items() if len(breadcrumb) > _TOP_LEVEL
-            )
+            and all(is_in for path, is_in in self.mask.items() if len(path) > _TOP_LEVEL)
         )
 
     # -- reading and writing
