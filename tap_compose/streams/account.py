@@ -10,7 +10,6 @@ class Accounts(ListStream):
     """Accounts that the token's user belongs to; usually one."""
 
     name = "accounts"
-    path = "/accounts"
     schema = schema(
         key("id", "Account id."),
         text("name", "Account name."),
@@ -37,7 +36,6 @@ class User(AccountStream):
     """The user who owns the token."""
 
     name = "user"
-    path = "/user"
     envelope = ()
     schema = schema(
         key("id", "User id."),
@@ -49,7 +47,6 @@ class Teams(AccountStream):
     """Teams and their members."""
 
     name = "teams"
-    path = "/teams"
     schema = schema(
         key("id", "Team id."),
         text("name", "Team name."),

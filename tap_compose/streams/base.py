@@ -34,7 +34,8 @@ class ComposeStream(Report, SingerStream):
     """A report of the Compose API: one request, or one for each id of a list.
 
     Attributes:
-        path: The path below the API's base URL; ``{}`` stands for an id of the list.
+        path: The path below the API's base URL; ``{}`` stands for an id of the list. By default
+            it is the name: that of ``deployment_roles`` is ``/deployments/{}/roles``.
         params: The query parameters of every request.
         list_path: The path of the list that has the ids of ``id_column``; None if there is one
             request.
@@ -57,8 +58,10 @@ class ComposeStream(Report, SingerStream):
     @override
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "path" in vars(cls) and "envelope" not in vars(cls):
-            cls.envelope = (cls.path.rpartition("/")[2],)
+        own = vars(cls)
+        if "name" in own:
+            cls.path = own.get("path", f"/{cls.name.replace('deployment_', 'deployments/{}/')}")
+            cls.envelope = own.get("envelope", (cls.path.rpartition("/")[2],))
 
     @cached_property
     def partitions(self) -> list[dict[str, Any]] | None:

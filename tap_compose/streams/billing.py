@@ -11,7 +11,6 @@ class Billables(AccountStream):
     """Billable items; not every token may read them."""
 
     name = "billables"
-    path = "/billables"
     # A vendor extension: an account without it returns 404 (docs/compose-api.md, Billables).
     scope = Scope.OPTIONAL_ACCOUNT
     schema = schema(

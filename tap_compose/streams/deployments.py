@@ -42,7 +42,6 @@ class Deployments(ListStream):
     """All deployments; deployment_ids and deployment_shard do not filter them."""
 
     name = "deployments"
-    path = "/deployments"
     extracted: ClassVar = {"compose_web_ui_url": _web_ui_url}
     schema = col.schema(*SUMMARY_COLUMNS)
 
@@ -88,7 +87,6 @@ class DeploymentAddons(DeploymentStream):
     """Addons on offer for each deployment."""
 
     name = "deployment_addons"
-    path = "/deployments/{}/addons"
     envelope_optional = True
     primary_keys = ("deployment_id", "name")
     schema = col.schema(
@@ -114,7 +112,6 @@ class DeploymentAlerts(DeploymentStream):
     """Current alerts of each deployment; none if it is healthy."""
 
     name = "deployment_alerts"
-    path = "/deployments/{}/alerts"
     derived: ClassVar = {"id": _digest}
     schema = col.schema(
         col.key(
@@ -168,7 +165,6 @@ class DeploymentBackups(DeploymentStream):
     """Backups of each deployment, without download links."""
 
     name = "deployment_backups"
-    path = "/deployments/{}/backups"
     aliases: ClassVar = {"id": ("_id",)}
     schema = col.schema(
         col.key("id", "Backup id."),
@@ -186,7 +182,6 @@ class DeploymentLogfiles(DeploymentStream):
     """Log files of each deployment, without download links."""
 
     name = "deployment_logfiles"
-    path = "/deployments/{}/logfiles"
     envelope = ("logfiles", "logfile")
     aliases: ClassVar = {"date": ("created_at",)}
     schema = col.schema(
@@ -206,7 +201,6 @@ class DeploymentPortals(DeploymentStream):
     """Portals, the access points of each deployment."""
 
     name = "deployment_portals"
-    path = "/deployments/{}/portals"
     schema = col.schema(
         col.key("id", "Portal id."),
         col.DEPLOYMENT_ID,
@@ -223,7 +217,6 @@ class DeploymentPortalUsers(DeploymentStream):
     """Users of each deployment's portals."""
 
     name = "deployment_portal_users"
-    path = "/deployments/{}/portal_users"
     primary_keys = ("deployment_id", "type", "name")
     schema = col.schema(
         col.DEPLOYMENT_ID,
@@ -237,7 +230,6 @@ class DeploymentRoles(DeploymentStream):
     """Users who have each role on a deployment."""
 
     name = "deployment_roles"
-    path = "/deployments/{}/roles"
     primary_keys = ("deployment_id", "name")
     schema = col.schema(
         col.DEPLOYMENT_ID,
@@ -250,7 +242,6 @@ class DeploymentScalings(DeploymentStream):
     """Size of each deployment, in units of memory and storage."""
 
     name = "deployment_scalings"
-    path = "/deployments/{}/scalings"
     envelope = ()
     primary_keys = ("deployment_id",)
     schema = col.schema(
@@ -270,7 +261,6 @@ class DeploymentTeamRoles(DeploymentStream):
     """Teams that have each role on a deployment."""
 
     name = "deployment_team_roles"
-    path = "/deployments/{}/team_roles"
     primary_keys = ("deployment_id", "name")
     schema = col.schema(
         col.DEPLOYMENT_ID,
@@ -289,7 +279,6 @@ class DeploymentVersions(DeploymentStream):
     """Versions that each deployment can be upgraded to."""
 
     name = "deployment_versions"
-    path = "/deployments/{}/versions"
     envelope = ("transitions",)
     primary_keys = ("deployment_id", "application", "from_version", "to_version", "method")
     schema = col.schema(
@@ -305,7 +294,6 @@ class DeploymentWhitelist(DeploymentStream):
     """IP addresses that may connect to each deployment; if it has none, every address may."""
 
     name = "deployment_whitelist"
-    path = "/deployments/{}/whitelist"
     primary_keys = ("deployment_id", "id")
     schema = col.schema(
         col.DEPLOYMENT_ID,

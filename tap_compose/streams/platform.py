@@ -18,7 +18,6 @@ class Clusters(AccountStream):
     """Clusters that the token's user can deploy to."""
 
     name = "clusters"
-    path = "/clusters"
     schema = schema(
         key("id", "Cluster id."),
         text("account_id", "Account that owns the cluster."),
@@ -38,7 +37,6 @@ class Databases(AccountStream):
     """Database types on offer, with their versions."""
 
     name = "databases"
-    path = "/databases"
     envelope = ("applications",)
     extracted: ClassVar = {"versions": lambda application: hal.parts(application, ("versions",))}
     primary_keys = ("type",)
@@ -90,7 +88,6 @@ class Datacenters(AccountStream):
     """Datacenters of the platform."""
 
     name = "datacenters"
-    path = "/datacenters"
     primary_keys = ("slug",)
     schema = schema(
         text("region", "Region of the provider."),

@@ -24,7 +24,6 @@ class DeploymentRecipes(DeploymentStream):
     """Recipes: all operations on each deployment; sub-recipes are separate rows."""
 
     name = "deployment_recipes"
-    path = "/deployments/{}/recipes"
     replication_key = "updated_at"
     parent_column = "parent_id"
     aliases: ClassVar = {"status_detail": ("status_details",)}
