@@ -34,111 +34,92 @@ if TYPE_CHECKING:
 _YEAR = 366 * 24 * 3600
 """Seconds; longer times are mistakes, and do not fit into dates."""
 
+
+def _setting(name: str, kind: Any, description: str, **more: Any) -> th.Property[Any]:
+    title = name.replace("_", " ").capitalize().replace("Api", "API")
+    return th.Property(name, kind, title=title, description=description, **more)
+
+
 SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
-    th.Property(
+    _setting(
         "api_token",
         th.StringType,
+        "Bearer token for the Compose API. Ask whoever runs the server for one; compose-sandbox "
+        "prints its own. It can read whatever the user who created it can read.",
         required=True,
         secret=True,
-        title="API token",
-        description="Bearer token for the Compose API. Ask whoever runs the server for one; "
-        "compose-sandbox prints its own. It can read whatever the user who created it can read.",
     ),
-    th.Property(
+    _setting(
         "api_url",
         th.StringType,
+        "Base URL. Must be https, so that the token is encrypted, unless the host is this machine.",
         default=f"https://{PUBLIC_API}/2016-07",
-        title="API URL",
-        description="Base URL of the API. Must be https, so that the token is encrypted, "
-        "unless the host is this machine.",
     ),
-    th.Property(
+    _setting(
         "start_date",
         th.DateTimeType,
-        title="Start date",
-        description="Fetch audit events and recipes from this time on: 2020-01-01 or "
-        "2020-01-01T00:00:00Z. Each run starts from start_date or the bookmark, whichever is "
-        "later. By default everything is fetched.",
+        "Fetch audit events and recipes from this time on: 2020-01-01 or 2020-01-01T00:00:00Z. "
+        "Each run starts from start_date or the bookmark, whichever is later.",
     ),
-    th.Property(
+    _setting(
         "end_date",
         th.DateTimeType,
-        title="End date",
-        description="Fetch audit events before this time only, for example to backfill year by "
-        "year. Must be after start_date.",
+        "Fetch audit events before this time only, for example to backfill year by year.",
     ),
-    th.Property(
+    _setting(
         "deployment_ids",
         th.ArrayType(th.StringType),
-        title="Deployment IDs",
-        description="Fetch the per-deployment streams for these deployments only. "
-        "The stream deployments always has all of them.",
+        "Fetch the per-deployment streams for these only. The stream deployments has all of them.",
     ),
-    th.Property(
+    _setting(
         "deployment_shard",
         th.StringType,
-        title="Deployment shard",
-        description="Split the deployments among several runs: 2/8 is the second of eight shards. "
+        "Split the deployments among several runs: 2/8 is the second of eight shards. "
         "Account-level streams run in shard 1 only. Each shard needs a separate state.",
     ),
-    th.Property(
+    _setting(
         "max_concurrency",
         th.IntegerType(minimum=1, maximum=64),
+        "Maximum number of requests in flight, 1 to 64.",
         default=8,
-        title="Maximum concurrency",
-        description="Maximum number of requests in flight, 1 to 64.",
     ),
-    th.Property(
+    _setting(
         "request_timeout",
         th.NumberType(exclusive_minimum=0, maximum=_YEAR),
+        "Seconds before a request times out.",
         default=60,
-        title="Request timeout",
-        description="Seconds before a request times out.",
     ),
-    th.Property(
+    _setting(
         "max_retries",
         th.IntegerType(minimum=0, maximum=20),
+        "Retries per request before it counts as failed, 0 to 20.",
         default=8,
-        title="Maximum retries",
-        description="Retries per request before it counts as failed, 0 to 20.",
     ),
-    th.Property(
+    _setting(
         "fail_on_skip",
         th.BooleanType,
+        "Exit with status 1 even if resources were only skipped: not readable, or gone.",
         default=False,
-        title="Fail on skip",
-        description="Exit with status 1 even if resources were only skipped: the token may not "
-        "read them, or they no longer exist.",
     ),
-    th.Property(
+    _setting(
         "lookback_seconds",
         th.NumberType(minimum=0, maximum=_YEAR),
+        "Seconds before the bookmark that an incremental run fetches again.",
         default=60,
-        title="Lookback",
-        description="Seconds before the bookmark that an incremental run fetches again.",
     ),
-    th.Property(
+    _setting(
         "include_connection_strings",
         th.BooleanType,
+        "Fill the column connection_strings of deployment_details with live passwords.",
         default=False,
-        title="Include connection strings",
-        description="Fill the column connection_strings of deployment_details. "
-        "It contains live passwords, so it is null by default.",
     ),
-    th.Property(
+    _setting(
         "emit_activate_version_messages",
         th.BooleanType,
+        "After a full-table stream was read completely, let the target delete other rows.",
         default=False,
-        title="Emit ACTIVATE_VERSION messages",
-        description="After a full-table stream was read completely, let the target delete rows "
-        "that no longer exist.",
     ),
-    th.Property(
-        "user_agent",
-        th.StringType,
-        title="User agent",
-        description="Value of the User-Agent header. By default tap-compose and its version.",
-    ),
+    _setting("user_agent", th.StringType, "The User-Agent header. By default tap-compose/VERSION."),
 ).to_dict()
 """JSON Schema of the tap's settings; the SDK adds those of stream maps and flattening."""
 
