@@ -37,14 +37,16 @@ class Run:
         longest_backoff: Seconds before a retry at most, unless ``Retry-After`` asks for more.
         report: What it did so far.
         started: When the run began, as a canonical time: no bookmark is ever later.
+        expected_reads: How often each path will be read, so that no body is kept longer than
+            needed; unknown until the streams are selected.
     """
 
     config: Mapping[str, Any]
     longest_backoff: float = 60.0
     report: Report = field(default_factory=Report)
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
+    expected_reads: Counter[str] = field(default_factory=Counter)
 
-    _expected_reads: Counter[str] = field(default_factory=Counter)
     _ids: dict[str, list[str] | ApiError] = field(default_factory=dict)
     _deployment_ids: list[str] | ApiError | None = None
     _incomplete_lists: set[str] = field(default_factory=set)
@@ -83,28 +85,6 @@ class Run:
         """Whether the lists could be read, and every account and deployment in them had an id."""
         return not self._incomplete_lists
 
-    @property
-    def includes_account_level(self) -> bool:
-        """Whether this run reads the account-level streams: only the first shard does."""
-        shard = self.settings.deployment_shard
-        return shard is None or shard.part == 1
-
-    def expect_reads(self, paths: Mapping[str, int]) -> None:
-        """Set how often each path will be read, so that no body is kept longer than needed.
-
-        Args:
-            paths: The number of reads by path, as streams write it.
-        """
-        self._expected_reads = Counter(paths)
-
-    def expected_reads(self, path: str) -> int:
-        """Return how often a path will be read in this run.
-
-        Args:
-            path: A path, as streams write it.
-        """
-        return max(1, self._expected_reads[path])
-
     def ids_of(self, path: str) -> list[str] | ApiError:
         """Return the ids in a list that this run reads, or why they cannot be listed.
 
@@ -142,7 +122,7 @@ class Run:
         return [each for each in ids if shard.holds(each)] if shard else ids
 
     def _fetch_ids(self, path: str, name: str) -> list[str] | ApiError:
-        request = Request(path, partial(_embedded, name), readers=self.expected_reads(path))
+        request = Request(path, partial(_embedded, name), readers=self.expected_reads[path] or 1)
         try:
             items = self.client.get(request)
         except RunEndingError:

@@ -153,7 +153,7 @@ class TapCompose(Tap):
         selected = {
             name: stream._singer_catalog_entry  # noqa: SLF001
             for name, stream in self.streams.items()
-            if stream.is_selected_by_catalog
+            if stream.selected
         }
         self.mapper.register_raw_streams_from_catalog(Catalog(selected))
 
@@ -163,7 +163,7 @@ class TapCompose(Tap):
         Returns:
             The exit status: 0 if everything that should be readable was written.
         """
-        if not any(stream.is_selected_by_catalog for stream in self.streams.values()):
+        if not any(stream.selected for stream in self.streams.values()):
             self.logger.error(
                 "the catalog selects no stream: nothing to sync; "
                 'set "selected": true in the metadata of the streams that you want'
@@ -203,11 +203,16 @@ class TapCompose(Tap):
 
     def _requested_streams(self) -> list[ComposeStream]:
         """Return the streams that send requests; tell the client which bodies they share."""
-        streams = self.streams.values()
-        selected = [each for each in streams if isinstance(each, ComposeStream) and each.selected]
-        paths = Counter(stream.path for stream in selected)
+        shard = self.run.settings.deployment_shard
+        is_first = shard is None or shard.part == 1  # it alone reads the account-level streams
+        selected = [
+            each
+            for each in self.streams.values()
+            if isinstance(each, ComposeStream) and each.selected
+            if each.has_deployments or is_first
+        ]
+        paths = self.run.expected_reads = Counter(stream.path for stream in selected)
         paths.update({stream.list_path for stream in selected if stream.list_path})
-        self.run.expect_reads(paths)
         return selected
 
     def _reported(self, work: Callable[[], object], coverage: Coverage | None = None) -> int:

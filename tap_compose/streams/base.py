@@ -60,7 +60,7 @@ class ComposeStream(Report, SingerStream):
         super().__init_subclass__()
         own = vars(cls)
         if "name" in own:
-            cls.path = own.get("path", f"/{cls.name.replace('deployment_', 'deployments/{}/')}")
+            cls.path = own.get("path", f"/{own['name'].replace('deployment_', 'deployments/{}/')}")
             cls.envelope = own.get("envelope", (cls.path.rpartition("/")[2],))
 
     @cached_property
@@ -97,7 +97,7 @@ class ComposeStream(Report, SingerStream):
             self.path if item_id is None else hal.url_path(self.path, item_id),
             partial(self.read, injected=injected),
             self.params,
-            readers=self.run.expected_reads(self.path),
+            readers=self.run.expected_reads[self.path] or 1,
             context=item_id,
         )
 
@@ -224,15 +224,6 @@ class AccountStream(ComposeStream):
     """A report of the account, which only the first shard of the deployments reads."""
 
     scope = Scope.ACCOUNT
-
-    @property
-    @override
-    def selected(self) -> bool:
-        return self.is_selected_by_catalog and self.run.includes_account_level
-
-    @selected.setter
-    def selected(self, value: bool | None) -> None:
-        ComposeStream.selected.fset(self, value)  # type: ignore[attr-defined]
 
 
 class ListStream(AccountStream):

@@ -96,11 +96,6 @@ class SingerStream(Stream):
 
     # -- catalog and selection
 
-    @property
-    def is_selected_by_catalog(self) -> bool:
-        """Whether the catalog selects the stream, even if this shard does not read it."""
-        return bool(self.mask.get((), True))
-
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
         # A catalog selects. Keys, columns and bookmarks stay, whatever an old or edited one says.
