@@ -175,8 +175,7 @@ def _team_roles(deployment: Deployment, random: Random) -> Body:
     if not deployment.has_quirk(every=2):
         team["users"] = deployment.people[:3]
     return listed(
-        "team_roles",
-        [{"name": "developer", "teams": [team]}, {"name": "admin", "teams": []}],
+        "team_roles", [{"name": "developer", "teams": [team]}, {"name": "admin", "teams": []}]
     )
 
 

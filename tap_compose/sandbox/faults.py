@@ -177,11 +177,7 @@ class Faults:
 
 
 async def _answer(send: Send, status: int, body: bytes, **headers: bytes) -> None:
-    sent = {
-        "content_type": b"application/json",
-        "content_length": b"%d" % len(body),
-        **headers,
-    }
+    sent = {"content_type": b"application/json", "content_length": b"%d" % len(body), **headers}
     pairs = [(name.replace("_", "-").encode(), value) for name, value in sent.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

@@ -37,10 +37,7 @@ class User(AccountStream):
 
     name = "user"
     envelope = ()
-    schema = schema(
-        key("id", "User id."),
-        text("name", "User name. Personal."),
-    )
+    schema = schema(key("id", "User id."), text("name", "User name. Personal."))
 
 
 class Teams(AccountStream):

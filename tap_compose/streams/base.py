@@ -135,7 +135,7 @@ class ComposeStream(Report, SingerStream):
         if request is None or result is None or request.context != item_id:
             raise RuntimeError(f"no response came for {self.kind} {item_id}")
         if isinstance(result, RowBatch):
-            yield from self.batches_of(result, item_id)
+            yield from self.rows_of(result, item_id)
         self.note_response(item_id, read_at, result, self.report.rows - rows_before)
 
     @property
@@ -143,7 +143,7 @@ class ComposeStream(Report, SingerStream):
         """What the ids of the list stand for, in one word."""
         return (self.list_path or "").rpartition("/")[2].removesuffix("s")
 
-    def batches_of(self, batch: RowBatch, item_id: str | None) -> Iterator[list[Row]]:  # noqa: ARG002
+    def rows_of(self, batch: RowBatch, item_id: str | None) -> Iterator[list[Row]]:  # noqa: ARG002
         """Return the rows of a response, each key once.
 
         Args:
@@ -153,15 +153,7 @@ class ComposeStream(Report, SingerStream):
         Yields:
             The rows.
         """
-        yield self.merge_copies(batch.rows)
-
-    def merge_copies(self, rows: list[Row]) -> list[Row]:
-        """Keep one row per key.
-
-        Args:
-            rows: The rows of a response.
-        """
-        return unique_rows(rows, self.primary_keys)
+        yield unique_rows(batch.rows, self.primary_keys)
 
     def note_response(
         self, item_id: str | None, read_at: int, result: RowBatch | ApiError, rows: int = 0

@@ -61,34 +61,23 @@ class DeploymentRecipes(DeploymentStream):
         return DeploymentBookmarks(self.stream_state, self.replication_key)
 
     @override
-    def batches_of(self, batch: RowBatch, item_id: str | None) -> Iterator[list[Row]]:
+    def rows_of(self, batch: RowBatch, item_id: str | None) -> Iterator[list[Row]]:
         deployment_id = str(item_id)
         is_incremental = self.replication_method == REPLICATION_INCREMENTAL
-        since = self._since(deployment_id) if is_incremental else self.run.settings.start_date
-        rows = self.merge_copies(batch.rows)
+        since = self._since(deployment_id) if is_incremental else self.run.settings.start_date or ""
+        rows = latest_copies(batch.rows)
         times = [row["updated_at"] for row in rows]
-        if since is None:
-            yield rows
-        else:
-            yield [
-                row for row, time in zip(rows, times, strict=True) if time is None or time >= since
-            ]
+        yield [row for row, time in zip(rows, times, strict=True) if not time or time >= since]
         if is_incremental:
             newest = max((time for time in times if time), default="")
             self._bookmarks.move(deployment_id, min(newest, self.run.started))
 
-    @override
-    def merge_copies(self, rows: list[Row]) -> list[Row]:
-        return latest_copies(rows)
-
-    def _since(self, deployment_id: str) -> str | None:
-        """Return the time from which to write a deployment's recipes; None for all of them."""
-        start_date = self.run.settings.start_date
-        label = f"{self.name} of deployment {deployment_id}"
+    def _since(self, deployment_id: str) -> str:
+        """Return the time from which to write a deployment's recipes; empty for all of them."""
         bookmark = self._bookmarks.of(deployment_id)
-        bookmark.read(label, self.run.started, self.logger)
-        times = [start_date, bookmark.resume_time(self.run.settings.lookback_seconds)]
-        return max(filter(None, times), default=None)
+        bookmark.read(f"{self.name} of deployment {deployment_id}", self.run.started, self.logger)
+        resumed = bookmark.resume_time(self.run.settings.lookback_seconds) or ""
+        return max(self.run.settings.start_date or "", resumed)
 
 
 def latest_copies(rows: list[Row]) -> list[Row]:
