@@ -337,11 +337,6 @@ def _exit_later(status: int) -> None:
 
 def main() -> None:
     """Run the tap as a command; if something ends it early, log that in one line."""
-    if sys.stdout is None:
-        TapCompose.logger.error("stdout is closed: there is nothing to write the messages to")
-        sys.exit(1)
-    if sys.platform != "win32":  # whoever starts us may have left it otherwise
-        os.set_blocking(sys.stdout.fileno(), True)
     try:
         _run_command()
     except StopRun as stop:
@@ -352,6 +347,10 @@ def main() -> None:
 
 
 def _run_command() -> None:
+    if sys.stdout is None:
+        raise StopRun("stdout is closed")
+    if sys.platform != "win32":  # whoever starts us may have left it otherwise
+        os.set_blocking(sys.stdout.fileno(), True)
     try:
         command = TapCompose.cli  # sets the log up
     except ValueError as error:
