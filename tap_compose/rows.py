@@ -219,8 +219,9 @@ class Report:
         """Each column, the type of values that fit as they are, and what converts others."""
         warnings = self._field_warnings
         return [
-            (name, _kind_of(column), converter(column, name, warnings))
+            (name, _KINDS.get(convert), convert)
             for name, column in self.schema["properties"].items()
+            for convert in [converter(column, name, warnings)]
         ]
 
     @cached_property
@@ -386,8 +387,6 @@ def _integer(value: Any) -> int:
 
 
 def _boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
     known = _BOOLEANS.get(text_of(value).lower())
     if known is None:
         raise UnfitError("a value that is not true or false")
@@ -490,14 +489,8 @@ _PLAIN = frozenset({str, int, bool, type(None)})
 """Values of a free-form column in which no number has to be checked."""
 
 
-def _kind_of(column: dict[str, Any]) -> type | None:
-    """Return the type whose values fit a column as they are; None if there is none."""
-    if column.get("format") == "date-time":
-        return None
-    return next((kind for name, kind in _KINDS.items() if name in column["type"]), None)
-
-
-_KINDS: dict[str, type] = {"string": str, "boolean": bool}
+_KINDS: dict[Converter, type] = {text_of: str, _boolean: bool}
+"""The type of the values that a converter returns as they are."""
 
 
 def _or_null(convert: Converter, path: str, warnings: FieldWarnings) -> Converter:
@@ -528,18 +521,13 @@ def _owned(name: str, asked_for: str | None, objects: list[Any], dropped: list[s
     owned, others, is_named = [], [], False
     for item in objects:
         own = item.get(name) if isinstance(item, dict) else None
-        if own == asked_for:
+        is_own = own == asked_for or str(own).casefold() == str(asked_for).casefold()
+        is_named = is_named or is_own
+        if is_own or own in (None, "") or not isinstance(own, (str, int)) or asked_for is None:
             owned.append(item)
-            is_named = True
-        elif own in (None, "") or not isinstance(own, (str, int)) or asked_for is None:
-            owned.append(item)
-        elif str(own).casefold() == asked_for.casefold():
-            owned.append(item)
-            is_named = True
         else:
-            others.append(
-                f"of another resource: {name} is {escape(mask(str(own)), 60)}, not {asked_for}"
-            )
+            shown = escape(mask(str(own)), 60)
+            others.append(f"of another resource: {name} is {shown}, not {asked_for}")
     if others and not is_named:
         raise UnreadableBodyError(f"the body {others[0]}")
     dropped += [f"a row {other}" for other in others]
