@@ -146,11 +146,13 @@ def _sections() -> Iterator[str]:
         yield f"### {name}\n\n{what}\n"
         requests = requests_of(name)
         endpoint = f"`{path}`" if path else ""
-        shown = "" if requests in {"1 request", "1 request per deployment"} else requests
-        yield f"{'; '.join(filter(None, [endpoint, f'key {keys}', replication, shown]))}\n"
+        if requests in {"1 request", "1 request per deployment"}:
+            requests = ""
+        yield f"{'; '.join(filter(None, [endpoint, f'key {keys}', replication, requests]))}\n"
         for each, kind, text in _columns(properties):
             if text != OF_EVERY_DEPLOYMENT:
-                yield f"- `{each}` ({kind}): {text}"
+                shown = "" if kind == "text" else f" ({kind})"
+                yield f"- `{each}`{shown}: {text}"
         yield f"\n```sql\n{queries()[name]}\n```\n"
 
 
