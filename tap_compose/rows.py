@@ -521,13 +521,15 @@ def _owned(name: str, asked_for: str | None, objects: list[Any], dropped: list[s
     owned, others, is_named = [], [], False
     for item in objects:
         own = item.get(name) if isinstance(item, dict) else None
-        is_own = own == asked_for or str(own).casefold() == str(asked_for).casefold()
+        is_own = own == asked_for
+        if own and not is_own and isinstance(own, (str, int)) and asked_for is not None:
+            is_own = str(own).casefold() == asked_for.casefold()
+            if not is_own:
+                shown = escape(mask(str(own)), 60)
+                others.append(f"of another resource: {name} is {shown}, not {asked_for}")
+                continue
         is_named = is_named or is_own
-        if is_own or own in (None, "") or not isinstance(own, (str, int)) or asked_for is None:
-            owned.append(item)
-        else:
-            shown = escape(mask(str(own)), 60)
-            others.append(f"of another resource: {name} is {shown}, not {asked_for}")
+        owned.append(item)
     if others and not is_named:
         raise UnreadableBodyError(f"the body {others[0]}")
     dropped += [f"a row {other}" for other in others]

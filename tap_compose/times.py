@@ -26,6 +26,8 @@ _is_usual = re.compile(
     re.ASCII,
 ).fullmatch
 
+_OFFSETS = {f"{hours:+03}:00": timedelta(hours=hours) for hours in range(-14, 15)}
+
 _parts_of = re.compile(
     r"(?P<year>\d{4,9})-(?P<month>\d\d)-(?P<day>\d\d)"
     r"(?:[Tt ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?"
@@ -55,8 +57,8 @@ def canonical_time(text: str) -> str:
         if text[-1] == "Z":
             return text if len(text) == len(LAST_TIME) else f"{text[:-1]}.000Z"
         try:
-            utc = datetime.fromisoformat(text[:19]) - timedelta(hours=int(text[-6:-3]))
-        except OverflowError:
+            utc = datetime.fromisoformat(text[:19]) - _OFFSETS[text[-6:]]
+        except (KeyError, OverflowError):
             return _spelled_out(text)
         # to_builtins takes a fifth of the time of isoformat
         return f"{msgspec.to_builtins(utc)}{text[19:-6] or '.000'}Z"
