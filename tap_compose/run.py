@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tap_compose.api import hal
@@ -14,7 +14,7 @@ from tap_compose.api.client import Client, Request
 from tap_compose.api.errors import ApiError, RunEndingError
 from tap_compose.api.transport import Transport
 from tap_compose.report import Missing, Outcome, Report, listed, missing_rows, now
-from tap_compose.rows import UnfitError, text_of
+from tap_compose.rows import text_of
 from tap_compose.settings import Settings
 from tap_compose.times import time_text
 
@@ -39,6 +39,8 @@ class Run:
         started: When the run began, as a canonical time: no bookmark is ever later.
         expected_reads: How often each path will be read, so that no body is kept longer than
             needed; unknown until the streams are selected.
+        lists_are_complete: Whether the lists could be read, and every account and deployment in
+            them had an id.
     """
 
     config: Mapping[str, Any]
@@ -46,10 +48,10 @@ class Run:
     report: Report = field(default_factory=Report)
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
     expected_reads: Counter[str] = field(default_factory=Counter)
+    lists_are_complete: bool = True
 
     _ids: dict[str, list[str] | ApiError] = field(default_factory=dict)
     _deployment_ids: list[str] | ApiError | None = None
-    _incomplete_lists: set[str] = field(default_factory=set)
 
     @cached_property
     def settings(self) -> Settings:
@@ -80,11 +82,6 @@ class Run:
             self.client.close()
             self.report.requests = self.client.requests_sent
 
-    @property
-    def lists_are_complete(self) -> bool:
-        """Whether the lists could be read, and every account and deployment in them had an id."""
-        return not self._incomplete_lists
-
     def ids_of(self, path: str) -> list[str] | ApiError:
         """Return the ids in a list that this run reads, or why they cannot be listed.
 
@@ -101,7 +98,7 @@ class Run:
     def all_ids_of(self, path: str) -> list[str] | ApiError:
         """Return the ids in a list, whatever deployment_ids and deployment_shard are."""
         if path not in self._ids:
-            self._ids[path] = self._fetch_ids(path, path.rpartition("/")[2])
+            self._ids[path] = self._fetch_ids(path)
         return self._ids[path]
 
     @property
@@ -121,40 +118,34 @@ class Run:
             ids = [each for each in ids if each in wanted]
         return [each for each in ids if shard.holds(each)] if shard else ids
 
-    def _fetch_ids(self, path: str, name: str) -> list[str] | ApiError:
-        request = Request(path, partial(_embedded, name), readers=self.expected_reads[path] or 1)
+    def _fetch_ids(self, path: str) -> list[str] | ApiError:
+        name = path.rpartition("/")[2]
+        request = Request(
+            path,
+            lambda body: hal.embedded(hal.decode(body), name),
+            readers=self.expected_reads[path] or 1,
+        )
         try:
             items = self.client.get(request)
         except RunEndingError:
             raise
         except ApiError as error:
-            self._incomplete_lists.add(name)
+            self.lists_are_complete = False
             return error
-        ids: dict[str, None] = {}
-        dropped: list[str] = []
-        for item in items:
-            if not isinstance(item, dict):
-                dropped.append("an entry that is not an object")
-            elif item_id := _id_of(item):
-                ids[item_id] = None
-            else:
-                dropped.append("a row without its id")
+        ids = [_id_of(item) for item in items]
+        dropped = [
+            "a row without its id" if isinstance(item, dict) else "an entry that is not an object"
+            for item, item_id in zip(items, ids, strict=True)
+            if not item_id
+        ]
         if missing := missing_rows(dropped):
-            self._incomplete_lists.add(name)
+            self.lists_are_complete = False
             self.report.note(name, "", now(), missing=missing)
-        return list(ids)
+        return list(dict.fromkeys(filter(None, ids)))
 
 
-def _id_of(item: dict[str, Any]) -> str | None:
-    """Return the id as the rows of the list's stream have it."""
-    value = item.get("id")
-    if value is None:
-        value = item.get("_id")
-    try:
-        return None if value is None else text_of(hal.storable(value, set()))
-    except UnfitError:
-        return None
-
-
-def _embedded(name: str, body: bytes) -> list[Any]:
-    return hal.embedded(hal.decode(body), name)
+def _id_of(item: Any) -> str:
+    """Return the id as the rows of the list's stream have it; empty if there is none."""
+    names = ("id", "_id") if isinstance(item, dict) else ()
+    value = next((item[each] for each in names if item.get(each) is not None), None)
+    return "" if value is None else text_of(hal.storable(value, set()))
