@@ -1,9 +1,9 @@
 """Check that the tap of this checkout writes the same lines as the tap of another revision.
 
 ``python -m benchmarks.same_output main`` runs both on the sandbox of this checkout and compares
-stdout line by line, apart from ``time_extracted`` and ``version``. Of several STATE lines only the
-last is compared if more than one request is in flight: where a window of the audit log ends
-depends on which response came first.
+stdout line by line, apart from ``time_extracted``, ``version`` and ``read_at``. Of several STATE
+lines only the last is compared if more than one request is in flight: where a window of the audit
+log ends depends on which response came first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.runs import ROOT
 from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 
-VARYING = re.compile(r'(?<="time_extracted":)"[^"]*"|(?<="version":)\d{10,}')
+VARYING = re.compile(r'"(?:time_extracted|read_at)":"[^"]*"|(?<="version":)\d{10,}')
 MAPS = {
     "audit_events": {"email": None, "who": "md5(str(email))"},
     "deployments": {"__alias__": "services"},
