@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigurationError, MappingError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TapCapabilities
+from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib import Catalog, StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     import click
-    from singer_sdk.plugin_base import _ConfigInput
 
     from tap_compose.streams.singer import SingerStream
 
@@ -323,11 +323,8 @@ class TapCompose(Tap):
 
     @classmethod
     def _from_inputs(cls, config: _ConfigInput | None, **inputs: Any) -> TapCompose:
-        return cls(
-            config={} if config is None else config.config,
-            parse_env_config=config is not None and config.parse_env,
-            **inputs,
-        )
+        given = config or _ConfigInput()
+        return cls(config=given.config, parse_env_config=given.parse_env, **inputs)
 
 
 def _exit_later(status: int) -> None:

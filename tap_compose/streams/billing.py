@@ -18,17 +18,11 @@ class Billables(AccountStream):
         text("account_id", "Account that is billed."),
         number("amount", "Price per month, in US dollars."),
         time("start_at", "Start of billing."),
-        time(
-            "end_at",
-            "End of billing. Far in the future for current items, such as "
-            "9999-12-31T23:59:59.000Z.",
-        ),
+        time("end_at", "End of billing; for current items far in the future, such as 9999-12-31."),
         text("description", "Description of the item."),
         text("identifier", "Id of the billed deployment or capsule."),
         text("resource_identifier", "System that provides the resource."),
         text("sku", "Class of the resource."),
         number("units", "Number of data or memory units."),
-        text(
-            "replaces_id", "`identifier` of the resource that this one replaced when it was scaled."
-        ),
+        text("replaces_id", "`identifier` of the resource that this one replaced when scaled."),
     )

@@ -33,11 +33,7 @@ class Coverage(SingerStream):
     primary_keys = ("stream", "deployment_id")
     schema = schema(
         key("stream", "Stream."),
-        key(
-            "deployment_id",
-            "Deployment; empty for an account-level stream, and if the deployments could not be "
-            "listed.",
-        ),
+        key("deployment_id", "Deployment; empty for the account, or if none could be listed."),
         text("outcome", "read, skipped or failed."),
         integer("http_status", "HTTP status of the response, if one came."),
         text("reason", "Why it was skipped or failed."),

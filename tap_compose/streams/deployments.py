@@ -115,9 +115,7 @@ class DeploymentAlerts(DeploymentStream):
     derived: ClassVar = {"id": _digest}
     schema = col.schema(
         col.key(
-            "id",
-            "SHA-256 in hex of the compact JSON array of deployment_id, capsule_id, name and "
-            "message; the API has no id.",
+            "id", "Hex SHA-256 of the compact JSON of deployment_id, capsule_id, name, message."
         ),
         col.DEPLOYMENT_ID,
         col.text("capsule_id", "Capsule that it concerns, if any."),

@@ -24,7 +24,7 @@ from tap_compose.messages import StopRun
 from tap_compose.report import Missing, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator
 
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
@@ -188,8 +188,7 @@ class SingerStream(Stream):
         ]
         report = self.report
         with self.get_record_counter() as counter, self.get_sync_timer():
-            partitions: Sequence[Context] = self.partitions or [{}]
-            for partition in partitions:
+            for partition in self.partitions or [{}]:
                 for rows in self.row_batches(partition):
                     now = datetime.now(timezone.utc)
                     for start in range(0, len(rows), _ROWS_AT_ONCE):
