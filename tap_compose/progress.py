@@ -146,21 +146,14 @@ def _drawn(look: Callable[[], Snapshot]) -> Iterator[None]:
         transient=True,
         redirect_stdout=False,  # Singer messages go there
     )
-    with live, _warnings_above():
-        console.show_cursor(True)  # noqa: FBT003  # it stays if the process is killed
-        yield
-
-
-@contextmanager
-def _warnings_above() -> Iterator[None]:
-    """Print warnings and errors above the drawing."""
-    with ExitStack() as stack:
-        for handler in logging.getLogger().handlers:
+    with live, ExitStack() as stack:
+        for handler in logging.getLogger().handlers:  # warnings and errors go above the drawing
             if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stderr__:
                 stack.callback(handler.setLevel, handler.level)
                 stack.callback(handler.setStream, handler.stream)
                 handler.setLevel(max(handler.level, logging.WARNING))
                 handler.setStream(sys.stderr)  # which rich has replaced
+        console.show_cursor(True)  # noqa: FBT003  # it stays if the process is killed
         yield
 
 
