@@ -80,26 +80,15 @@ class ComposeStream(Report, SingerStream):
         Yields:
             The requests, each when there is room for its response.
         """
-        if self.partitions is None:
-            yield self.request()
-        for each in self.partitions or ():
-            item_id = each[self.id_column]
-            yield self.request(item_id, **self.columns_of(item_id))
-
-    def request(self, item_id: str | None = None, **injected: Any) -> Request[RowBatch]:
-        """Return a request for the report.
-
-        Args:
-            item_id: The id of the list, if there is one.
-            injected: Columns whose value the tap sets, whatever the body has.
-        """
-        return Request(
-            self.path if item_id is None else hal.url_path(self.path, item_id),
-            partial(self.read, injected=injected),
-            self.params,
-            readers=self.run.expected_reads[self.path] or 1,
-            context=item_id,
-        )
+        for each in [None] if self.partitions is None else self.partitions:
+            item_id = each[self.id_column] if each else None
+            yield Request(
+                hal.url_path(self.path, item_id) if item_id else self.path,
+                partial(self.read, injected=self.columns_of(item_id) if item_id else {}),
+                self.params,
+                readers=self.run.expected_reads[self.path] or 1,
+                context=item_id,
+            )
 
     def columns_of(self, item_id: str) -> dict[str, Any]:
         """Return the columns of the rows for an id of the list that the tap sets.
@@ -119,19 +108,16 @@ class ComposeStream(Report, SingerStream):
 
     @override
     def row_batches(self, context: Context | None) -> Iterator[list[Row]]:
-        if context or self.partitions is None:
-            yield from self._fetch_one(context[self.id_column] if context else None)
-            return
-        for each in self.partitions:
-            yield from self._fetch_one(each[self.id_column])
+        partitions = [context] if context or self.partitions is None else self.partitions
+        for each in partitions:
+            yield from self._fetch_one(each[self.id_column] if each else None)
 
     def _fetch_one(self, item_id: str | None) -> Iterator[list[Row]]:
         """Return the rows of the next response, which is that for an id of the list."""
-        request, result = next(self.open_responses(), (None, None))
+        responses = self.open_responses()
+        request, result = next(responses, (None, None))
         read_at, rows_before = now(), self.report.rows
-        if self._responses is not None:
-            self.report.requests = self._responses.requests
-            self.report.retries = self._responses.retries
+        self.report.requests, self.report.retries = responses.requests, responses.retries
         if request is None or result is None or request.context != item_id:
             raise RuntimeError(f"no response came for {self.kind} {item_id}")
         if isinstance(result, RowBatch):
