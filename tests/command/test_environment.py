@@ -65,17 +65,6 @@ def test_the_schema_decides_the_type(
     assert environment_config(SCHEMA) == {name: value}
 
 
-def test_a_value_of_the_wrong_type_is_refused(tmp_path: Path) -> None:
-    for name, value, wanted in (
-        ("FAIL_ON_SKIP", "flase", "fail_on_skip is not valid: 'flase' is not of type 'boolean'"),
-        ("STREAM_MAPS", "{", "stream_maps is not valid: the rule 'type' of its schema fails"),
-    ):
-        variables = {"TAP_COMPOSE_API_TOKEN": "t", f"TAP_COMPOSE_{name}": value}
-        output = command("--config", "ENV", environment=variables, cwd=tmp_path)
-        assert output.status == 1
-        assert f"| {wanted}" in output.stderr.splitlines()[-1]
-
-
 def test_the_environment_wins_over_dotenv_and_that_over_files(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:

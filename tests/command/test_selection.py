@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_compose.settings import Shard
-from tests.support.contract import FIELDS
+from tests.support.contract import FIELDS, PATHS
 from tests.support.tap_runs import Message, Output, catalog_of, config_for, discover, sync
 from tools.documents import requests_of
 
@@ -21,20 +21,16 @@ Entry = dict[str, Any]
 
 
 def _needed(stream: str, sandbox: Sandbox) -> dict[str, int]:
-    """The requests that a stream needs, worked out from docs/compose-api.md, Read endpoints."""
-    account = sandbox.account
-    if stream == "account_users":
-        return {"/accounts": 1, **{f"/accounts/{each}/users": 1 for each in account.ids}}
-    if stream == "database_versions":
-        return {"/databases": 1}
-    if not stream.startswith("deployment_"):
-        return {f"/{stream}": 1}
-    name = stream.removeprefix("deployment_").replace("health", "alerts")
-    suffix = "" if name == "details" else f"/{name}"
-    calls = {f"/deployments/{each}{suffix}": 1 for each in account.deployment_ids}
-    if name in {"roles", "team_roles"}:  # the sandbox answers 401 for one, so the token is probed
-        calls["/accounts"] = 1
-    return {"/deployments": 1, **calls}
+    """How often a stream requests each path."""
+    account, path = sandbox.account, PATHS[stream]
+    if ":account" in path:
+        return {"/accounts": 1, **{path.replace(":account", each): 1 for each in account.ids}}
+    if ":deployment" not in path:
+        return {path: 1}
+    needed = {path.replace(":deployment", each): 1 for each in account.deployment_ids}
+    if path.endswith("roles"):  # the sandbox answers 401 for one, so the token is probed
+        needed["/accounts"] = 1
+    return {"/deployments": 1, **needed}
 
 
 @pytest.mark.parametrize("stream", sorted(FIELDS))

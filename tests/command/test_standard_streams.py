@@ -47,17 +47,6 @@ def test_a_run_goes_on_without_stderr(redirection: str, sandbox: Sandbox, tmp_pa
     assert (refused.status, refused.stdout, refused.stderr) == (1, b"", "")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
-@pytest.mark.parametrize("option", ["--discover", "--help"])
-def test_what_is_printed_for_a_full_disk(option: str) -> None:
-    output = _in_a_shell(">/dev/full", option)
-    assert output.status == 1
-    assert "Traceback" not in output.stderr
-    assert "Exception ignored" not in output.stderr
-    assert output.stderr.count("| ERROR ") == 1
-    assert "stopped early: cannot write to stdout: No space left on device" in output.stderr
-
-
 _SLOW_SDK = """
 import os, time
 os.write(1, b"importing\\n")

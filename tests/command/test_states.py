@@ -37,24 +37,6 @@ def test_two_full_reads_are_identical_at_any_concurrency(sandbox: Sandbox, whole
         assert lines(again) == lines(whole)
 
 
-def test_a_state_from_the_future_gives_nothing(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
-    partitions = [
-        {"context": {"deployment_id": each}, **_at("2999-01-01T00:00:00.000Z", "updated_at")}
-        for each in sandbox.account.deployment_ids
-        if each != sandbox.account.leaving
-    ]
-    state = _state(
-        audit_events=_at("2999-01-01T00:00:00.000Z"),
-        deployment_recipes={"partitions": partitions},
-    )
-    output = sync(config_for(sandbox), streams=list(REPLICATION_KEYS), state=state)
-    assert output.rows == {}
-    assert output.state == state
-    assert caplog.text.count("is in the future") == 12
-
-
 def test_full_table_streams_write_no_partitions(whole: Output) -> None:
     for stream, bookmark in whole.bookmarks.items():
         if stream not in REPLICATION_KEYS:

@@ -36,26 +36,12 @@ def _keys(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> set[tuple[Any
     return {key for key in found if None not in key}
 
 
-def _has_column(schema: dict[str, Any], path: str) -> bool:
-    name, _, rest = path.partition("[].")
-    members = schema.get("items", schema).get("properties", {})
-    return name in members and (not rest or _has_column(members[name], rest))
-
-
 @pytest.mark.parametrize("join", JOINS, ids=lambda each: f"{each.stream}-{each.other}")
 def test_the_columns_of_a_join_exist_and_match(join: Join, whole: Output) -> None:
-    assert all(_has_column(SCHEMAS[join.stream], each) for each in join.columns)
-    assert all(_has_column(SCHEMAS[join.other], each) for each in join.keys)
     rows = {**whole.rows, "coverage": whole.coverage}
     held = _keys(rows[join.stream], join.columns)
     known = _keys(rows[join.other], join.keys)
     assert held & known
-
-
-def test_a_column_that_does_not_exist_is_found() -> None:
-    assert _has_column(SCHEMAS["deployment_team_roles"], "teams[].users[].id")
-    assert not _has_column(SCHEMAS["deployment_team_roles"], "teams[].users[].email")
-    assert not _has_column(SCHEMAS["user"], "deployment_id")
 
 
 def test_every_column_that_is_named_after_a_stream_has_its_join() -> None:

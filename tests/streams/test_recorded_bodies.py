@@ -301,7 +301,7 @@ def test_connection_strings_are_lists_as_the_api_means_them(recorded: Output) ->
     assert row["cluster_id"] == CLUSTER
 
 
-@pytest.mark.parametrize("value", ["text", "", 5, True, ["a", {"b": None}], 1.5])
+@pytest.mark.parametrize("value", ["text", ["a", {"b": None}], 1.5])
 def test_what_is_no_object_is_kept_in_a_free_form_column(
     value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

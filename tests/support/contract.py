@@ -205,8 +205,11 @@ RESOURCES = (
     ),
 )
 _OF_THE_SAME_BODIES = (
-    ("database_versions", "application version", VERSION),
-    ("deployment_health", "deployment_id", fields("deployment_id summary alert_count:int")),
+    ("database_versions", "databases", "application version", VERSION),
+    (
+        *("deployment_health", f"{OF}/alerts", "deployment_id"),
+        fields("deployment_id summary alert_count:int"),
+    ),
 )
 
 
@@ -245,14 +248,20 @@ def _columns_of(members: Fields) -> dict[str, Any]:
 
 FIELDS: dict[str, dict[str, Any]] = {
     **{each.stream: _columns_of({**each.fields, **each.columns}) for each in RESOURCES},
-    **{stream: _columns_of(members) for stream, _, members in _OF_THE_SAME_BODIES},
+    **{stream: _columns_of(members) for stream, *_, members in _OF_THE_SAME_BODIES},
 }
 """The columns of each stream: the name, and the type."""
 
 KEYS: dict[str, list[str]] = {
     **{each.stream: each.key.split() for each in RESOURCES},
-    **{stream: key.split() for stream, key, _ in _OF_THE_SAME_BODIES},
+    **{stream: key.split() for stream, _, key, _ in _OF_THE_SAME_BODIES},
 }
+PATHS: dict[str, str] = {
+    **{each.stream: f"/{each.path}" for each in RESOURCES},
+    **{stream: f"/{path}" for stream, path, *_ in _OF_THE_SAME_BODIES},
+}
+"""The path of each stream; ``:account`` and ``:deployment`` stand for each of them."""
+
 REPLICATION_KEYS = {each.stream: each.replication_key for each in RESOURCES if each.replication_key}
 
 COVERAGE = _columns_of(
