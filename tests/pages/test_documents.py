@@ -61,29 +61,8 @@ def test_files_hold_what_they_take_from_the_code() -> None:
     assert stale == [], "run make docs"
 
 
-def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
-    command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
-
-
-def test_make_with_a_python_that_does_not_exist() -> None:
-    process = _make("PYTHON=nosuch", "demo")
-    assert (process.returncode, process.stdout) == (2, "")
-    assert re.fullmatch(
-        r"Makefile:\d+: \*\*\* tap-compose needs Python 3.10 or newer, and nosuch is not: "
-        r"name one with make PYTHON=python3.12\.  Stop\.\n",
-        process.stderr,
-    )
-
-
 def _targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-
-
-def test_make_alone_lists_every_target() -> None:
-    lines = [line.split(maxsplit=2) for line in _make("PYTHON=nosuch").stdout.splitlines()]
-    assert {name for _, name, _ in lines} == _targets()
 
 
 def test_the_pages_show_what_compose_sandbox_serve_prints() -> None:
@@ -116,15 +95,6 @@ def test_changelog_and_license() -> None:
     assert f"## {version('tap-compose')}" in (ROOT / "CHANGELOG.md").read_text()
     assert metadata("tap-compose")["License-Expression"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text()[:400]
-
-
-def test_no_lock_names_an_index_and_every_version_has_a_hash() -> None:
-    for path in (ROOT / "locks").glob("*.txt"):
-        text = path.read_text()
-        assert "://" not in text
-        for requirement in re.split(r"(?<!\\)\n", text.strip()):
-            assert re.match(r"[a-z0-9][a-z0-9._\[\],-]*==\S+", requirement, re.IGNORECASE)
-            assert "--hash=sha256:" in requirement
 
 
 def test_no_tracked_file_names_a_package_index() -> None:

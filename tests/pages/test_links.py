@@ -1,4 +1,4 @@
-"""What links, comments and docs/architecture.md point to exists."""
+"""What links and comments point to exists."""
 
 from __future__ import annotations
 
@@ -96,18 +96,3 @@ def test_sections_that_code_cites_exist() -> None:
     cited = [(path.name, *each) for path in SOURCES for each in _citations(path.read_text())]
     assert len(cited) > 10
     assert [each for each in cited if not _is_heading(*each[1:])] == []
-
-
-def test_files_and_names_in_the_page_on_architecture_exist() -> None:
-    quoted = set(re.findall(r"`(\w[\w/.]*)`", (ROOT / "docs" / "architecture.md").read_text()))
-    files = {each for each in quoted if "/" in each or each.endswith(".py")}
-    others = ("tests/pages/test_links.py", "benchmarks/RESULTS.md", "tools/queries.sql")
-    paths = [*SOURCES, *PAGES, *(ROOT / each for each in others)]
-    known = "\n".join(
-        f"/{path.relative_to(ROOT)}\n/{path.parent.relative_to(ROOT)}/" for path in paths
-    )
-    assert [
-        each for each in files if not re.search(rf"/{re.escape(each)}$", known, re.MULTILINE)
-    ] == []
-    code = "\n".join(path.read_text() for path in SOURCES)
-    assert [each for each in quoted - files if not re.search(rf"\b{each}\b", code)] == []
