@@ -132,7 +132,6 @@ def test_an_end_date_before_the_start_date() -> None:
     [
         (b'{"api_token": "secret",}', "config.json cannot be read: it is not a JSON object: JSON "),
         (b"[1]", "config.json cannot be read: it is not a JSON object: Expected `object`"),
-        (b'{"request_timeout": NaN}', "config.json cannot be read: it is not a JSON object: JSON"),
         (b'{"user_agent": "\xff"}', "config.json cannot be read: it is not a JSON object: 'utf-8'"),
     ],
 )

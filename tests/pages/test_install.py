@@ -111,11 +111,3 @@ def test_a_meltano_project_takes_the_tap_from_a_wheel(with_meltano: Machine) -> 
     with with_meltano.shell(project) as shell:
         shell.follow([block], before={add: leave_the_wheel_alone})
     assert _loaded(project).keys() == set(FIELDS)
-
-
-def test_a_meltano_project_takes_the_tap_from_a_url(with_meltano: Machine) -> None:
-    project = with_meltano.folder / "project"
-    (project / ".env").write_text(f"TAP_COMPOSE_PIP_URL={with_meltano.clone.as_uri()}\n")
-    _, (add, _) = blocks(PAGE, "Meltano")[0].commands
-    with with_meltano.shell(project) as shell:
-        shell.type(add)

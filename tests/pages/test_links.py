@@ -1,4 +1,4 @@
-"""What links and comments point to exists."""
+"""What links point to exists."""
 
 from __future__ import annotations
 
@@ -17,15 +17,6 @@ PAGES = [
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
-]
-SOURCES = [
-    ROOT / "pyproject.toml",
-    *(
-        path
-        for folder in ("tap_compose", "tests", "tools", "benchmarks")
-        for path in sorted((ROOT / folder).rglob("*.py"))
-        if path.name != "test_links.py"
-    ),
 ]
 
 
@@ -73,26 +64,7 @@ def _problem(page: Path, link: str) -> str | None:
     return None
 
 
-def _citations(text: str) -> list[tuple[str, str]]:
-    """Pages that a text cites by ``docs/PAGE.md, Heading``, each with the text behind the comma."""
-    joined = re.sub(r"\s*\n[\s#]*", " ", text)
-    return re.findall(r"(?=\b(docs/[\w-]+\.md), ([A-Z][^\n]{0,100}))", joined)
-
-
-def _is_heading(page: str, cited: str) -> bool:
-    path = ROOT / page
-    return path.exists() and any(
-        re.match(rf"{re.escape(heading)}(?!\w| \w)", cited) for heading in _headings(path)
-    )
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     links = {link: _problem(page, link) for link in _links(page.read_text())}
     assert {link: problem for link, problem in links.items() if problem} == {}
-
-
-def test_sections_that_code_cites_exist() -> None:
-    cited = [(path.name, *each) for path in SOURCES for each in _citations(path.read_text())]
-    assert len(cited) > 10
-    assert [each for each in cited if not _is_heading(*each[1:])] == []

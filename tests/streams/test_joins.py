@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.tap_runs import discover
 from tools.joins import JOINS, Join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.tap_runs import Output
-
-SCHEMAS = {entry["tap_stream_id"]: entry["schema"] for entry in discover()["streams"]}
 
 
 def _values(row: dict[str, Any], path: str) -> Iterator[Any]:
@@ -42,17 +39,3 @@ def test_the_columns_of_a_join_exist_and_match(join: Join, whole: Output) -> Non
     held = _keys(rows[join.stream], join.columns)
     known = _keys(rows[join.other], join.keys)
     assert held & known
-
-
-def test_every_column_that_is_named_after_a_stream_has_its_join() -> None:
-    named = {
-        (stream, f"{singular}_id")
-        for stream, schema in SCHEMAS.items()
-        for singular in ("account", "cluster", "deployment")
-        if f"{singular}_id" in schema["properties"]
-    }
-    assert named == {
-        (each.stream, each.columns[0])
-        for each in JOINS
-        if each.columns[0] in {"account_id", "cluster_id", "deployment_id"}
-    }
