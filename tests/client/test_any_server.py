@@ -105,7 +105,7 @@ def _response(body: bytes, how: Behaviour, another: bytes) -> Iterator[bytes]:
 # The connections that broke within a response are closed when they are collected.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
-    ("servers", "is_random"), [(15, False), pytest.param(300, True, marks=pytest.mark.slow)]
+    ("servers", "is_random"), [(15, False), pytest.param(200, True, marks=pytest.mark.slow)]
 )
 def test_rows_are_right_or_the_status_is_1(servers: int, is_random: bool) -> None:
     catalog = catalog_of(*STREAMS)

@@ -175,13 +175,11 @@ def test_what_the_demo_refuses(tmp_path: Path) -> None:
     folder.mkdir()
     file = folder / "state.json"
     file.write_text("{}")
-    for output in (folder, file):
-        process = _sandbox("demo", "--target", TARGET, "--output", output, *SMALL)
-        assert (process.returncode, process.stdout) == (1, "")
-        assert process.stderr == (
-            f"Error: --output {output}: it is neither empty nor an earlier demo's; "
-            "name a new folder\n"
-        )
+    process = _sandbox("demo", "--target", TARGET, "--output", folder, *SMALL)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr == (
+        f"Error: --output {folder}: it is neither empty nor an earlier demo's; name a new folder\n"
+    )
     assert file.read_text() == "{}"
     process = _sandbox("demo", "--target", "no-such-target", "--output", tmp_path / "new")
     assert process.returncode == 1
