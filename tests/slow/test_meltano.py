@@ -132,11 +132,8 @@ def test_config(project: Project, small: Sandbox) -> None:
     project = project.with_environment(
         TAP_COMPOSE_START_DATE="2018-01-01T12:30:00Z",
         TAP_COMPOSE_DEPLOYMENT_IDS=json.dumps(ids),
-        TAP_COMPOSE_MAX_CONCURRENCY="4",
         TAP_COMPOSE_INCLUDE_CONNECTION_STRINGS="true",
         TAP_COMPOSE_STREAM_MAPS='{"teams": null}',
-        TARGET_POSTGRES_PORT="6432",
-        TARGET_POSTGRES_PASSWORD="secret",
     )
     config = json.loads(project.meltano("config", "print", "tap-compose").stdout)
     assert set(config.pop("api_token")) == {"*"}
@@ -144,7 +141,7 @@ def test_config(project: Project, small: Sandbox) -> None:
         "api_url": small.url,
         "start_date": "2018-01-01T12:30:00Z",
         "deployment_ids": ids,
-        "max_concurrency": 4,
+        "max_concurrency": 8,
         "request_timeout": 60,
         "max_retries": 8,
         "fail_on_skip": False,
@@ -155,16 +152,6 @@ def test_config(project: Project, small: Sandbox) -> None:
     }
     for extractor in ("tap-compose", "tap-compose-audit"):
         assert "is valid" in project.meltano("config", "test", extractor).stdout
-    config = json.loads(project.meltano("config", "print", "target-postgres").stdout)
-    assert set(config.pop("password")) == {"*"}
-    assert config == {
-        "host": "localhost",
-        "port": 6432,
-        "database": "compose",
-        "default_target_schema": "compose",
-        "hard_delete": True,
-        "sanitize_null_text_characters": True,
-    }
 
 
 def test_select(project: Project, small: Sandbox) -> None:
