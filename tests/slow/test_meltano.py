@@ -233,7 +233,7 @@ def test_the_second_run_goes_on_where_the_first_ended(project: Project) -> None:
         assert rows == again.rows
         assert [row["id"] for row in rows["audit_events"][-2:]] == added
         assert len(rows["audit_events"]) < 10
-        assert 0 < len(rows["deployment_recipes"]) < 10
+        assert 0 < len(rows["deployment_recipes"]) < len(whole.rows["deployment_recipes"])
         assert project.state() == again.state != whole.state
 
         project.meltano("run", "--full-refresh", "tap-compose", "target-jsonl")
