@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
+from calendar import timegm
+from email.utils import parsedate
 from http import HTTPStatus
 from http.client import responses
 from time import time
@@ -113,7 +114,9 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read ``Retry-After``: seconds, or a date.
+    """Read ``Retry-After``: seconds, or a date in any form of RFC 9110, section 5.6.7.
+
+    A date is measured against the response's own ``Date``, so that neither clock has to be right.
 
     Args:
         headers: The response's headers.
@@ -124,11 +127,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return min(float(value), LONGEST_WAIT)
+    until, now = _timestamp(value), _timestamp(headers.get("Date", ""))
+    return until and min(max(until - (now or time()), 0.0), LONGEST_WAIT)
+
+
+def _timestamp(date: str) -> float | None:
     try:
-        wait = parsedate_to_datetime(value).timestamp() - time()
+        parsed = parsedate(date)
+        return timegm(parsed) if parsed else None  # whatever the zone: in HTTP all are UTC
     except (ValueError, OverflowError):
         return None
-    return min(max(wait, 0.0), LONGEST_WAIT)
 
 
 def _message(status: int, body: bytes) -> str:

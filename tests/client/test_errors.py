@@ -63,12 +63,23 @@ def test_a_body_without_errors_is_not_in_the_message(body: bytes) -> None:
     [
         *[("7", 7), (" 0 ", 0), ("999999", 3600), ("", None), ("soon", None), ("nan", None)],
         ("Sun, 06 Nov 1994 08:49:37 GMT", 30),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 30),
+        ("Sun Nov  6 08:49:37 1994", 30),
+        ("Sun, 06 Nov 1994 08:49:37 -0000", 30),
         ("Sun, 06 Nov 1994 08:49:00 GMT", 0),
         ("Sun, 06 Nov 1994 18:49:00 GMT", 3600),
         ("Sun, 99 Nov 99999 08:49:37 GMT", None),
     ],
 )
-def test_retry_after(value: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("has_date", [False, True])
+def test_retry_after(
+    value: str, seconds: float | None, has_date: bool, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A date is UTC, and measured against that of the response, whatever the time is here."""
+    monkeypatch.setenv("TZ", zone)
     now = 784111747.0  # 1994-11-06 08:49:07 UTC
-    monkeypatch.setattr("tap_compose.api.errors.time", lambda: now)
-    assert retry_after({"Retry-After": value}) == seconds
+    monkeypatch.setattr("tap_compose.api.errors.time", lambda: now + 3600 * has_date)
+    date = {"Date": "Sun, 06 Nov 1994 08:49:07 GMT"} if has_date else {}
+    assert retry_after({"Retry-After": value, **date}) == seconds
+    assert retry_after(date) is None

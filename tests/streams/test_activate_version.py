@@ -67,7 +67,7 @@ def test_without_the_setting_there_is_none(whole: Output) -> None:
         (["503:1:/deployments"], {"deployments", *OF_DEPLOYMENTS, "coverage"}),
         (["403:1:/accounts"], {"accounts", "account_users", "coverage"}),
     ],
-    ids=str,
+    ids=lambda each: "-".join(sorted(map(str, each))),
 )
 def test_not_if_anything_is_missing(faults: list[str], missing: set[str]) -> None:
     activated = _activated(_run(*faults))
