@@ -128,8 +128,8 @@ class Window:
         for id_, at, row in zip(ids, times, rows, strict=True):
             self.events.setdefault(id_, (at, row))
         self._lowest, self._is_check, self.is_done = lowest, is_lost, is_last and not is_lost
-        if self.is_done and self.events:
-            self.spacing = self.width / len(self.events)
+        if self.is_done:
+            self.spacing = self.width / len(self.events) if self.events else _NO_TIME
         elif is_lost and self._repeated is None:
             by = _TICK if self._cursor else _STEP
             self._above = self._older_than = moved(min(lowest, self._older_than), -by)
@@ -208,8 +208,8 @@ class Plan:
         if before is None:
             empty = max(time_value(_OPENED) - time_value(window.start), _NO_TIME)
             return min(empty + _FIRST_WIDTH, window.unread / 2), _NO_TIME
-        width = before.spacing * wanted or before.width * _GROWTH
-        if width < window.unread / 2:
+        width = before.spacing * wanted or min(before.width * _GROWTH, window.unread / 2)
+        if width <= window.unread / 2:
             return width, before.spacing
         far = window.unread - _NEAR * wanted * window.spacing
         return (far, _NO_TIME) if far > _NO_TIME else (window.unread / 2, window.spacing)
@@ -259,7 +259,8 @@ class Plan:
                 self._unwritten.setdefault(id_, (at, row))
             if row["created_at"] is None:  # its place in time depends on the window
                 self._untimed.add(id_)
-        window.events, self._taken = {}, self._taken + 1
+        self._taken += bool(window.events)
+        window.events = {}
         reached = moved(window.end, -TOLERANCE - 2 * _TICK)
         is_all = not (self.windows or self.error)
         self.written_until = self._end if is_all else max(self.written_until, reached)
