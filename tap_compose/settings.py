@@ -116,7 +116,7 @@ SETTINGS_SCHEMA: dict[str, Any] = th.PropertiesList(
     _setting(
         "emit_activate_version_messages",
         th.BooleanType,
-        "After a full-table stream was read completely, let the target delete other rows.",
+        "After a full-table stream was read completely, delete rows that no longer exist there.",
         default=False,
     ),
     _setting("user_agent", th.StringType, "The User-Agent header. By default tap-compose/VERSION."),

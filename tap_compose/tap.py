@@ -83,7 +83,14 @@ class TapCompose(Tap):
 
     # No BATCH: in singer-sdk 0.54.9 a batch file holds deselected columns too.
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
-        *(each for each in Tap.capabilities if each is not PluginCapabilities.BATCH),
+        TapCapabilities.CATALOG,
+        TapCapabilities.STATE,
+        TapCapabilities.DISCOVER,
+        PluginCapabilities.ACTIVATE_VERSION,
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
         TapCapabilities.TEST,
     ]
 
