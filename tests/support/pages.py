@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -189,7 +188,7 @@ class Shell:
 
     def _kill(self) -> None:
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.kill(-self._process.pid, 9)  # its group; Windows knows neither
 
     def type(self, command: str, status: int = 0) -> str:
         """Run a command; gives what the screen shows."""
