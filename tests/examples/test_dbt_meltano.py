@@ -34,7 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "tap_compose", folder / "tap_compose", ignore=WRITTEN)
     shutil.copytree(EXAMPLE, folder / "examples" / "dbt", ignore=WRITTEN)
-    return install(folder / "examples" / "dbt", "DBT_")
+    return install(folder / "examples" / "dbt", "4/4", "DBT_")
 
 
 def test_meltano_yml_fits_the_schema_that_meltano_ships() -> None:
