@@ -15,7 +15,8 @@ from typing_extensions import override
 
 from tap_compose.api.client import Request
 from tap_compose.api.errors import ApiError
-from tap_compose.report import missing_rows, now
+from tap_compose.report import now
+from tap_compose.rows import RowBatch
 from tap_compose.streams.audit_windows import PAGE, Plan, Window
 from tap_compose.streams.base import AccountStream
 from tap_compose.streams.bookmarks import Bookmark
@@ -38,10 +39,7 @@ class AuditEvents(AccountStream):
     """Audit log: each action, with its user and source address."""
 
     name = "audit_events"
-    path = "/audit_events"
-    envelope = ("audit_events",)
     params: ClassVar = {"limit": str(PAGE)}
-    primary_keys = ("id",)
     replication_key = "created_at"
     can_prefetch = False
     schema = schema(
@@ -78,10 +76,8 @@ class AuditEvents(AccountStream):
             if is_incremental and bookmark.move(plan.bookmark):
                 self._tap.state_writer.write_state(self.tap_state)
         responses.close()
-        if plan.error is not None:
-            self.note_response(None, read_at, plan.error, self.report.rows)
-        else:
-            self.note(None, read_at, missing_rows(self._dropped), self.report.rows)
+        result = plan.error or RowBatch([], 0, self._dropped)
+        self.note_response(None, read_at, result, self.report.rows)
 
     def _exchange(self, plan: Plan, responses: CompletedRequests[int]) -> None:
         """Receive the pages that are there, and request further ones."""

@@ -48,7 +48,7 @@ _FIRST_WIDTH, _GROWTH = timedelta(minutes=2), 16
 _LAST_EVENTS, _NEAR = 50, 8
 """Events of a page that tell how close together the next ones are, for so many windows."""
 
-_NO_TIME, _TICK, _STEP = timedelta(), timedelta(milliseconds=1), timedelta(milliseconds=100)
+_NO_TIME, _TICK = timedelta(), timedelta(milliseconds=1)
 """Bounds may be inclusive or not, so each is a tick wider than what is wanted."""
 
 
@@ -115,12 +115,11 @@ class Window:
         has_news = not self.events.keys() >= set(ids)
         lowest = min([self._lowest, *times]) if has_news else self._lowest
         is_last = self._is_check or entries < longest or lowest < moved(self.start, -TOLERANCE)
-        is_lost = self._entries >= longest > entries and self._repeated not in ids
-        if self._is_check:  # the last event must come, or after a lone one nothing
-            is_lost = entries > 0 and self._older_than > moved(lowest, -TOLERANCE)
-            is_lost = self._repeated not in ids if self._repeated else is_lost
-        if self._is_check and is_lost and (self._repeated or has_news):
+        # At a check the last event must come, or nothing new if its page had no other.
+        if self._is_check and (self._repeated not in ids if self._repeated else has_news):
             raise UnreadableBodyError("pages that do not continue: the server has lost a cursor")
+        is_end = not self._is_check and entries < longest <= self._entries
+        is_lost = is_end and self._repeated not in ids
         if not (is_last or has_news):
             raise UnreadableBodyError("a page that leads to no next one")
         if len(self.events) >= MOST_EVENTS:
@@ -131,9 +130,7 @@ class Window:
         if self.is_done:
             self.spacing = self.width / len(self.events) if self.events else _NO_TIME
         elif is_lost and self._repeated is None:
-            by = _TICK if self._cursor else _STEP
-            self._above = self._older_than = moved(min(lowest, self._older_than), -by)
-            self._cursor = None
+            self._cursor, self._older_than = None, moved(lowest, -_TICK)
         elif not is_last:
             self._continue_after(ids, times, entries)
 
@@ -202,7 +199,8 @@ class Plan:
 
     def _width_to_cut(self, window: Window, before: Window | None) -> tuple[timedelta, timedelta]:
         """Return how much of a window to cut off, zero for nothing, and the spacing there."""
-        wanted = max(self.longest, 10) * min(MOST_PAGES, 1 + self._taken)
+        before_it = self._taken + self.windows.index(window)
+        wanted = max(self.longest, 10) * min(MOST_PAGES, 1 + before_it)
         if window.expected <= 1.5 * wanted:
             return _NO_TIME, _NO_TIME
         if before is None:
@@ -210,7 +208,7 @@ class Plan:
             return min(empty + _FIRST_WIDTH, window.unread / 2), _NO_TIME
         width = before.spacing * wanted or min(before.width * _GROWTH, window.unread / 2)
         if width <= window.unread / 2:
-            return width, before.spacing
+            return width, 2 * before.spacing  # so that guesses of guesses come to an end
         far = window.unread - _NEAR * wanted * window.spacing
         return (far, _NO_TIME) if far > _NO_TIME else (window.unread / 2, window.spacing)
 

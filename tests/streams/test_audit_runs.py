@@ -76,12 +76,12 @@ def test_every_event_once_and_the_rest_from_every_state(spread: str, inclusive: 
             assert rest.rows.get("audit_events", []) == wanted
 
 
-@pytest.mark.parametrize(("at_once", "most"), [(1, 280), (8, 280)])
-def test_the_number_of_requests_stays_close_to_events_by_100(at_once: int, most: int) -> None:
-    with Sandbox(Size(deployments=3, events=20_000, recipes=0)) as sandbox:
-        output = sync(config_for(sandbox, max_concurrency=at_once), streams=["audit_events"])
-        assert len(_ids(output)) == 20_000
-        assert sandbox.log.counts["/audit_events"] <= most
+def test_the_number_of_requests_stays_close_to_events_by_100() -> None:
+    """With one in flight; with more of them it depends on the order of the responses."""
+    with Sandbox(Size(deployments=3, events=10_000, recipes=0)) as sandbox:
+        output = sync(config_for(sandbox, max_concurrency=1), streams=["audit_events"])
+        assert len(_ids(output)) == 10_000
+        assert sandbox.log.counts["/audit_events"] <= 130
 
 
 def test_an_account_without_events_costs_one_request() -> None:
