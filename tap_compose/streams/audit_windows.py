@@ -45,6 +45,9 @@ _OPENED = "2010-01-01T00:00:00.000Z"
 _FIRST_WIDTH, _GROWTH = timedelta(minutes=2), 16
 """The width of the first window, and how many times wider the next is while all are empty."""
 
+_FRONT = 4
+"""Windows that are meant to hold the same number of pages: the bookmark waits for the oldest."""
+
 _LAST_EVENTS, _NEAR = 50, 8
 """Events of a page that tell how close together the next ones are, for so many windows."""
 
@@ -199,7 +202,7 @@ class Plan:
 
     def _width_to_cut(self, window: Window, before: Window | None) -> tuple[timedelta, timedelta]:
         """Return how much of a window to cut off, zero for nothing, and the spacing there."""
-        before_it = self._taken + self.windows.index(window)
+        before_it = self._taken + self.windows.index(window) // _FRONT
         wanted = max(self.longest, 10) * min(MOST_PAGES, 1 + before_it)
         if window.expected <= 1.5 * wanted:
             return _NO_TIME, _NO_TIME
