@@ -18,20 +18,15 @@ LAST_TIME = "9999-12-31T23:59:59.000Z"
 FIRST_TIME = "0001-01-01T00:00:00.000Z"
 """The first time that Python knows."""
 
-# The API's three spellings and no time that does not exist; 29 February alone needs a calendar.
-_is_usual = re.compile(
-    r"(?!0000)\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
-    r"|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
-    r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{3})?(?:Z|[+-]\d\d:00)",
-    re.ASCII,
-).fullmatch
+_read = msgspec.json.Decoder(datetime).decode
+"""Reads RFC 3339 in JSON, in half the time that a pattern takes."""
 
 _OFFSETS = {f"{hours:+03}:00": timedelta(hours=hours) for hours in range(-14, 15)}
+"""Offsets by their text: ``datetime.astimezone`` takes three times as long."""
 
 _parts_of = re.compile(
-    r"(?P<year>\d{4,9})-(?P<month>\d\d)-(?P<day>\d\d)"
-    r"(?:[Tt ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?"
-    r"\s*(?:(?P<utc>[Zz]|UTC)|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?)?",
+    r"(\d{4,9})(-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d+))?)?"
+    r"\s*(?:[Zz]|UTC|([+-]\d\d:?\d\d))?)?",
     re.ASCII,
 ).fullmatch
 
@@ -40,55 +35,51 @@ def canonical_time(text: str) -> str:
     """Spell a time as ``2017-01-05T20:23:46.853Z``.
 
     Takes the three spellings of docs/compose-api.md, Conventions, and others close to them: a date
-    alone, a space for the T, any number of digits in the fraction (cut, not rounded), an
-    offset with or without a colon. A time without an offset is in UTC.
+    alone, a space for the T, any number of digits in the fraction (cut to three), an offset with
+    or without a colon. A time without an offset is in UTC.
 
     Args:
-        text: The time as the API or a user wrote it.
+        text: The time as the API or a user wrote it; any other value is not a time.
 
     Returns:
         The same instant in UTC with exactly three digits of fraction; ``LAST_TIME`` for one
         past the year 9999.
 
     Raises:
-        ValueError: If the text is not a time.
+        ValueError: If the value is not a time.
     """
-    if _is_usual(text):  # faster: there may be millions of them
-        if text[-1] == "Z":
-            return text if len(text) == len(LAST_TIME) else f"{text[:-1]}.000Z"
-        try:
-            utc = datetime.fromisoformat(text[:19]) - _OFFSETS[text[-6:]]
-        except (KeyError, OverflowError):
-            return _spelled_out(text)
-        # to_builtins takes a fifth of the time of isoformat
-        return f"{msgspec.to_builtins(utc)}{text[19:-6] or '.000'}Z"
-    return _spelled_out(text)
+    try:
+        if text[-1] != "Z":
+            return _text_of(_read(f'"{text[:-6]}"') - _OFFSETS[text[-6:]])
+        _read(f'"{text}"')
+        if text[10] == "T" and len(text) == len(LAST_TIME):
+            return text
+        if text[10] == "T" and len(text) == len(LAST_TIME) - len(".000"):
+            return f"{text[:-1]}.000Z"
+    except (ValueError, TypeError, LookupError, OverflowError):
+        pass
+    try:
+        return _spelled_out(str(text).strip())
+    except (ValueError, OverflowError):
+        raise ValueError("a value that is not a time") from None
 
 
 def _spelled_out(text: str) -> str:
-    parts = _parts_of(text.strip())
+    parts = _parts_of(text)
     if parts is None:
-        raise ValueError("not a time")
-    year = int(parts["year"])
-    if year > MAXYEAR:
+        raise ValueError(text)
+    year, date, minute, second, fraction, offset = parts.groups("")
+    if int(year) > MAXYEAR:
         return LAST_TIME
-    offset = timedelta(hours=int(parts["hours"] or 0), minutes=int(parts["minutes"] or 0))
-    local = datetime(
-        year,
-        int(parts["month"]),
-        int(parts["day"]),
-        int(parts["hour"] or 0),
-        int(parts["minute"] or 0),
-        min(int(parts["second"] or 0), 59),  # a leap second is the last one of its minute
-        int((parts["fraction"] or "0")[:6].ljust(6, "0")),
-        tzinfo=timezone.utc,
-    )
+    second = min(second or "00", "59")  # a leap second is the last one of its minute
+    clock = f"{minute or '00:00'}:{second}.{fraction[:6] or '0'}"
+    moment = _read(f'"{int(year):04}{date}T{clock}{offset or "Z"}"')
     try:
-        return time_text(local + offset if parts["sign"] == "-" else local - offset)
+        return time_text(moment)
     except OverflowError:
-        if year == MAXYEAR:
+        if moment.year == MAXYEAR:
             return LAST_TIME
-        raise ValueError("not a time") from None
+        raise
 
 
 def time_text(moment: datetime) -> str:
@@ -100,8 +91,12 @@ def time_text(moment: datetime) -> str:
     Returns:
         Its text, cut to milliseconds.
     """
-    utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
-    return f"{utc.isoformat(timespec='milliseconds')}Z"
+    return _text_of(moment.astimezone(timezone.utc))
+
+
+def _text_of(utc: datetime) -> str:
+    text: str = msgspec.to_builtins(utc)  # takes a quarter of the time of isoformat
+    return f"{text[:23]}Z" if text[19:20] == "." else f"{text[:19]}.000Z"
 
 
 def moved(text: str, by: timedelta) -> str:
