@@ -1,10 +1,13 @@
-"""Columns: functions that build the schema of a stream."""
+"""Columns: functions that build the schema of a stream; each takes a name and a description."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def schema(*columns: th.Property[Any]) -> dict[str, Any]:
@@ -24,48 +27,22 @@ def key(name: str, description: str) -> th.Property[Any]:
     return th.Property(name, th.StringType, required=True, description=description)
 
 
-def text(name: str, description: str) -> th.Property[Any]:
-    """A text column."""
-    return th.Property(name, th.StringType, description=description)
+def _column(kind: Any) -> Callable[[str, str], th.Property[Any]]:
+    return lambda name, description: th.Property(name, kind, description=description)
 
 
-def time(name: str, description: str) -> th.Property[Any]:
-    """A column of times in UTC."""
-    return th.Property(name, th.DateTimeType, description=description)
+text = _column(th.StringType)
+texts = _column(th.ArrayType(th.StringType))
+time = _column(th.DateTimeType)
+number = _column(th.NumberType)
+integer = _column(th.IntegerType)
+boolean = _column(th.BooleanType)
 
-
-def number(name: str, description: str) -> th.Property[Any]:
-    """A column of exact decimal numbers."""
-    return th.Property(name, th.NumberType, description=description)
-
-
-def integer(name: str, description: str) -> th.Property[Any]:
-    """A column of integers."""
-    return th.Property(name, th.IntegerType, description=description)
-
-
-def boolean(name: str, description: str) -> th.Property[Any]:
-    """A column of true and false."""
-    return th.Property(name, th.BooleanType, description=description)
-
-
-def free_form(name: str, description: str) -> th.Property[Any]:
-    """A column of JSON objects with undocumented members."""
-    # ObjectType adds an empty list of members, and flattening would then drop all of them.
-    free = {"type": ["object", "null"], "additionalProperties": True}
-    return th.Property(name, th.CustomType(free), description=description)
-
-
-def free_forms(name: str, description: str) -> th.Property[Any]:
-    """A column of lists of such objects."""
-    # Within a list singer-sdk 0.54.9 needs the member "properties", even an empty one.
-    free = {"type": ["object", "null"], "properties": {}, "additionalProperties": True}
-    return th.Property(name, th.ArrayType(th.CustomType(free)), description=description)
-
-
-def texts(name: str, description: str) -> th.Property[Any]:
-    """A column of lists of texts."""
-    return th.Property(name, th.ArrayType(th.StringType), description=description)
+# ObjectType adds an empty list of members, and flattening would then drop all of them.
+_FREE = {"type": ["object", "null"], "additionalProperties": True}
+free_form = _column(th.CustomType(_FREE))
+# Within a list singer-sdk 0.54.9 needs the member "properties", even an empty one.
+free_forms = _column(th.ArrayType(th.CustomType({**_FREE, "properties": {}})))
 
 
 def record(name: str, description: str, *members: th.Property[Any]) -> th.Property[Any]:
