@@ -147,5 +147,5 @@ class Run:
 def _id_of(item: Any) -> str:
     """Return the id as the rows of the list's stream have it; empty if there is none."""
     names = ("id", "_id") if isinstance(item, dict) else ()
-    value = next((item[each] for each in names if item.get(each) is not None), None)
-    return "" if value is None else text_of(hal.storable(value, set()))
+    value = next((item[each] for each in names if item.get(each) not in (None, "")), None)
+    return "" if value is None else text_of(value)

@@ -13,7 +13,7 @@ import msgspec
 from tap_compose.api.errors import UnreadableBodyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 exact_number = Context(
     prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation]
@@ -21,10 +21,13 @@ exact_number = Context(
 """Reads a number without rounding it, however long or large it is; beyond 10 to the power of
 ``MAX_EMAX`` it is infinite."""
 
-_MOST_DIGITS = 4300
-"""Python converts no longer number to ``int``, because that takes quadratic time."""
+_MOST_DIGITS = 19
+"""Longer numbers than those of 64 bits are ``Decimal``, as msgspec has it."""
 
-_is_odd_escape = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])").search
+_NULL_REPLACED = "U+0000 becomes U+FFFD"
+_ESCAPED = "a text is not valid Unicode, and is escaped"
+
+_has_null = re.compile(rb"\\u0000").search
 
 _decode = msgspec.json.Decoder(float_hook=exact_number).decode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
@@ -43,34 +46,28 @@ def url_path(template: str, *values: str) -> str:
     return template.format(*(quote(value, safe="") for value in values))
 
 
-def decode(body: bytes) -> Any:
-    """Read a JSON body without rounding a number.
+def decode(body: bytes, warn: Callable[[str, str], None] = lambda _name, _change: None) -> Any:
+    """Read a JSON body without rounding a number, and with texts that every target can store.
 
     Args:
         body: The bytes of a response.
+        warn: Called with the name of a member whose text is changed, and how, in words.
 
     Returns:
         The value; fractions and very long numbers are ``Decimal``. What Python's own JSON reader
-        accepts is accepted: NaN, Infinity, a byte order mark, UTF-16. Bytes that are not UTF-8
-        and halves of surrogate pairs become surrogates (see ``storable``).
+        accepts is accepted: NaN, Infinity, a byte order mark, UTF-16, bytes that are not UTF-8
+        and halves of surrogate pairs. Different texts stay different.
 
     Raises:
         UnreadableBodyError: If it is not JSON.
     """
     try:
-        return _decode(body)
+        content = _decode(body)
+        if b"\\" not in body or not _has_null(body):  # a pattern alone takes longer
+            return content
     except (ValueError, RecursionError):
-        pass
-    try:
-        return json.loads(
-            body.decode(json.detect_encoding(body), "surrogateescape"),
-            parse_float=exact_number,
-            parse_int=_integer,
-            parse_constant=exact_number,
-        )
-    except (ValueError, RecursionError):
-        what = "an empty body" if not body.strip() else "a body that is not JSON"
-        raise UnreadableBodyError(what) from None
+        content = _decode_leniently(body)
+    return _storable(content, "", warn)
 
 
 def require_json(body: bytes) -> bytes:
@@ -87,42 +84,6 @@ def require_json(body: bytes) -> bytes:
     except (msgspec.DecodeError, RecursionError):
         decode(body)  # forgives more
     return body
-
-
-def has_odd_texts(body: bytes) -> bool:
-    """Return whether a body may have texts that ``storable`` changes; cheap if it has none.
-
-    Args:
-        body: The bytes of a response.
-    """
-    if b"\\u" in body and _is_odd_escape(body):
-        return True
-    try:
-        return not (body.isascii() or body.decode())
-    except UnicodeDecodeError:
-        return True
-
-
-def storable(value: Any, changes: set[str]) -> Any:
-    """Return a value whose texts every target can store; different texts stay different.
-
-    Args:
-        value: A value of a body.
-        changes: What was changed is added to it, in words.
-    """
-    if isinstance(value, list):
-        return [storable(each, changes) for each in value]
-    if isinstance(value, dict):
-        return {storable(key, changes): storable(each, changes) for key, each in value.items()}
-    if not isinstance(value, str):
-        return value
-    if "\0" in value:  # PostgreSQL stores any character but this one
-        changes.add("U+0000 becomes U+FFFD")
-        value = value.replace("\0", "\ufffd")
-    text = value.encode("utf-8", "backslashreplace").decode()
-    if text != value:
-        changes.add("a text is not valid Unicode, and is escaped")
-    return text
 
 
 def embedded(body: Any, *names: str, bare: bool = False) -> list[Any]:
@@ -158,25 +119,11 @@ def parts(item: Any, names: Iterable[str]) -> list[Any] | None:
         The list, or None if there is none.
     """
     nested = item.get("_embedded") if isinstance(item, dict) else None
-    members = map(nested.get, names) if isinstance(nested, dict) else ()
-    return next((each for each in members if isinstance(each, list)), None)
-
-
-def single(body: Any) -> dict[str, Any]:
-    """Return a body that is one bare object.
-
-    Args:
-        body: A decoded body.
-
-    Returns:
-        The object.
-
-    Raises:
-        UnreadableBodyError: If it is something else, or empty.
-    """
-    if isinstance(body, dict) and body:
-        return body
-    raise UnreadableBodyError("a body that is not an object")
+    if isinstance(nested, dict):
+        for name in names:
+            if isinstance(found := nested.get(name), list):
+                return found
+    return None
 
 
 def link(item: dict[str, Any], name: str) -> str | None:
@@ -195,5 +142,33 @@ def link(item: dict[str, Any], name: str) -> str | None:
     return address.split("{", 1)[0] if isinstance(address, str) else None
 
 
+def _decode_leniently(body: bytes) -> Any:
+    try:
+        return json.loads(
+            body.decode(json.detect_encoding(body), "surrogateescape"),
+            parse_float=exact_number,
+            parse_int=_integer,
+            parse_constant=exact_number,
+        )
+    except (ValueError, RecursionError):
+        what = "an empty body" if not body.strip() else "a body that is not JSON"
+        raise UnreadableBodyError(what) from None
+
+
 def _integer(text: str) -> Any:
     return int(text) if len(text) <= _MOST_DIGITS else exact_number(text)
+
+
+def _storable(value: Any, name: str, warn: Callable[[str, str], None]) -> Any:
+    if isinstance(value, list):
+        return [_storable(each, name, warn) for each in value]
+    if isinstance(value, dict):
+        clean = {key: _storable(key, "", warn) for key in value}
+        return {clean[key]: _storable(each, clean[key], warn) for key, each in value.items()}
+    if not isinstance(value, str):
+        return value
+    # PostgreSQL stores any character but U+0000
+    text = value.replace("\0", "\ufffd").encode("utf-8", "backslashreplace").decode()
+    if text != value:
+        warn(name or text, _NULL_REPLACED if "\0" in value else _ESCAPED)
+    return text

@@ -207,7 +207,7 @@ class AccountStream(ComposeStream):
 class ListStream(AccountStream):
     """A list that has the ids for other streams; the id may be in ``id`` or ``_id``."""
 
-    aliases: ClassVar[Mapping[str, Sequence[str]]] = {"id": ("_id",)}
+    extracted: ClassVar = {"id": lambda item: item.get("_id")}
 
 
 class DeploymentStream(ComposeStream):

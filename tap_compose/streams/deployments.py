@@ -42,7 +42,7 @@ class Deployments(ListStream):
     """All deployments; deployment_ids and deployment_shard do not filter them."""
 
     name = "deployments"
-    extracted: ClassVar = {"compose_web_ui_url": _web_ui_url}
+    extracted: ClassVar = {**ListStream.extracted, "compose_web_ui_url": _web_ui_url}
     schema = col.schema(*SUMMARY_COLUMNS)
 
 
@@ -163,7 +163,7 @@ class DeploymentBackups(DeploymentStream):
     """Backups of each deployment, without download links."""
 
     name = "deployment_backups"
-    aliases: ClassVar = {"id": ("_id",)}
+    extracted: ClassVar = {"id": lambda backup: backup.get("_id")}
     schema = col.schema(
         col.key("id", "Backup id."),
         col.DEPLOYMENT_ID,
@@ -181,7 +181,7 @@ class DeploymentLogfiles(DeploymentStream):
 
     name = "deployment_logfiles"
     envelope = ("logfiles", "logfile")
-    aliases: ClassVar = {"date": ("created_at",)}
+    extracted: ClassVar = {"date": lambda logfile: logfile.get("created_at")}
     schema = col.schema(
         col.key("id", "Log file id."),
         col.DEPLOYMENT_ID,

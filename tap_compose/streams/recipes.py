@@ -26,7 +26,7 @@ class DeploymentRecipes(DeploymentStream):
     name = "deployment_recipes"
     replication_key = "updated_at"
     parent_column = "parent_id"
-    aliases: ClassVar = {"status_detail": ("status_details",)}
+    extracted: ClassVar = {"status_detail": lambda recipe: recipe.pop("status_details", None)}
     schema = schema(
         key("id", "Recipe id."),
         text("account_id", "Account that it runs for."),

@@ -75,6 +75,11 @@ def test_another_name_of_a_field(
     assert output.rows[stream][0][column] == value
 
 
+def test_a_cluster_id_that_is_empty_is_null_without_a_link() -> None:
+    output = _sync("deployment_details", {"id": "d", "cluster_id": ""})
+    assert output.rows["deployment_details"][0]["cluster_id"] is None
+
+
 @pytest.mark.parametrize(
     ("stream", "body"),
     [
@@ -149,6 +154,8 @@ def test_an_id_that_is_absent_or_in_capitals_is_not_another(own: Any) -> None:
         ("user", {"_links": {}}),
         ("user", listed("deployments", {"id": "e"})),
         ("deployment_scalings", {"_links": {}, "plan": 1}),
+        ("deployment_scalings", {}),
+        ("deployment_scalings", [{"used_units": 1}]),
         ("teams", listed("teams", None, 3, [], "text", {"plan": 1})),
         ("databases", listed("applications", {"_embedded": 1})),
     ],
@@ -162,7 +169,6 @@ def test_a_body_without_any_documented_field_fails(stream: str, body: Any) -> No
 @pytest.mark.parametrize(
     ("stream", "body", "reason"),
     [
-        ("deployment_scalings", {}, "a body that is not an object"),
         ("teams", {"_embedded": None}, "a body without a list of teams"),
         *(
             ("deployment_health", body, "a body without a list of alerts")

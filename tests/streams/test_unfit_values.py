@@ -70,10 +70,8 @@ def test_numbers_are_exact_or_null(mark: str, caplog: pytest.LogCaptureFixture) 
         ("billables", "amount", True, None),
         ("deployment_logfiles", "file_size", 5.0, 5),
         ("deployment_logfiles", "file_size", 5.5, None),
-        ("deployment_logfiles", "file_size", 1 << 63, None),
-        ("clusters", "multitenant", "TRUE", True),
-        ("clusters", "multitenant", 0, False),
-        ("clusters", "multitenant", "maybe", None),
+        ("deployment_logfiles", "file_size", "5", 5),
+        ("clusters", "multitenant", "true", None),
         ("clusters", "created_at", "soon", None),
         ("clusters", "created_at", 3, None),
         ("clusters", "tags", "eu", ["eu"]),
@@ -129,7 +127,8 @@ def test_a_null_character_is_replaced_wherever_it_is(
     ]
     assert rows["teams"][0]["users"] == [{"id": "u", "name": "\ufffd"}]
     assert sorted(each for each in caplog.messages if "U+FFFD" in each) == [
-        f"field {name}: U+0000 becomes U+FFFD" for name in ("data", "email", "users")
+        f"field {name}: U+0000 becomes U+FFFD"
+        for name in ("b", "c\ufffd", "d", "data", "email", "name")
     ]
 
 
@@ -205,14 +204,14 @@ def test_unknown_fields_are_reported_once_at_any_depth(caplog: pytest.LogCapture
     assert [each for each in caplog.messages if "undocumented" in each] == [
         "undocumented field versions[].x is ignored",
         "undocumented field connection_strings.foo is ignored",
-        "undocumented field users[].email is ignored",
         "undocumented field plan is ignored",
+        "undocumented field users[].email is ignored",
     ]
 
 
 @pytest.mark.parametrize("maps", MAPS)
 def test_only_the_first_fields_are_named(maps: Any, caplog: pytest.LogCaptureFixture) -> None:
-    fields = {f"field{n:06}": n for n in range(30_000)}
+    fields = {f"field{n:06}": n for n in reversed(range(30_000))}
     data = ",".join(f'"f{n}": NaN' for n in range(50)).encode()
     event = b'{"id": "e", "created_at": "2017-08-30T12:46:29Z", "data": {%s}}' % data
     bodies = {
