@@ -11,14 +11,14 @@ import os
 import re
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TextIO
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import dotenv
 import msgspec
 from singer_sdk import typing as th
 from singer_sdk.plugin_base import JSONSchemaValidator
-from singer_sdk.singerlib import Catalog
 
 from tap_compose import __version__
 from tap_compose.api.client import PUBLIC_API
@@ -27,7 +27,7 @@ from tap_compose.logs import mask
 from tap_compose.times import canonical_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from jsonschema.exceptions import ValidationError
 
@@ -369,50 +369,45 @@ def read_input(option: str, name: str, read: Callable[[], bytes]) -> dict[str, A
         raise SettingsError(f"--{option}: {name} cannot be read: {reason}") from None
 
 
-def read_catalog(file: TextIO) -> Catalog:
-    """Read a catalog file.
-
-    Args:
-        file: The open file.
-
-    Raises:
-        SettingsError: If it is not a Singer catalog.
-    """
-    content = read_input("catalog", file.name, file.buffer.read)
-    try:
-        return Catalog.from_dict({"streams": content["streams"]})
-    except Exception as error:  # noqa: BLE001  # the SDK checks nothing, so it may be any
-        raise SettingsError(
-            f"--catalog: {file.name} is not a Singer catalog: {error!r}; make one with --discover"
-        ) from None
-
-
 def checked_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Reject a state that this tap cannot have written, instead of using half of it.
+    """Return a state without what may be around it.
 
     Args:
         state: The state; or around it a STATE message, as some targets print, or what
             ``meltano state get`` prints.
 
-    Returns:
-        The state.
+    Raises:
+        SettingsError: If it is not a state.
+    """
+    state = state.get("value", state.get("singer_state", state))
+    if state and not isinstance(state.get("bookmarks"), dict):
+        raise SettingsError("the state has no object of bookmarks: it was not written by this tap")
+    return state
+
+
+def check_stream_maps(maps: Mapping[str, Any], columns: Mapping[str, Collection[str]]) -> None:
+    """Check that the streams of stream maps, and the columns that they drop, exist.
+
+    The SDK ignores what does not exist, so with a typo it would load what a map should drop.
+
+    Args:
+        maps: What each stream map changes.
+        columns: The columns of each stream.
 
     Raises:
-        SettingsError: If it was not written by this tap.
+        SettingsError: If a stream or a column does not exist.
     """
-    for name in ("value", "singer_state"):
-        if isinstance(state.get(name), dict):
-            state = state[name]
-    bookmarks = state.get("bookmarks") if state else {}
-    if not isinstance(bookmarks, dict):
-        raise SettingsError("the state has no object of bookmarks: it was not written by this tap")
-    try:
-        for stream, bookmark in bookmarks.items():  # noqa: B007  # the error names it
-            for each in (bookmark, *bookmark.get("partitions", ())):
-                if time := each.get("replication_key_value"):
-                    canonical_time(time)
-    except (AttributeError, TypeError, ValueError):
-        raise SettingsError(
-            f"the state of {stream} was not written by this tap: a bookmark is not a time"
-        ) from None
-    return state
+    for name, definition in maps.items():
+        if name == "__else__":
+            continue
+        changes = definition if isinstance(definition, dict) else {}
+        source = str(changes.get("__source__", name))
+        streams = [each for each in columns if fnmatch(each, source)]
+        if not streams:
+            raise SettingsError(f"stream_maps: no stream {source}; see tap-compose --discover")
+        known = {column for each in streams for column in columns[each]}
+        for column, value in changes.items():
+            if value in (None, "__NULL__") and column not in known and not column.startswith("__"):
+                raise SettingsError(
+                    f"stream_maps: {name} has no column {column}; see tap-compose --discover"
+                )

@@ -32,14 +32,13 @@ from tap_compose.run import Run
 from tap_compose.settings import (
     SETTINGS_SCHEMA,
     SettingsError,
+    check_stream_maps,
     checked_state,
     environment_config,
     problems_of,
-    read_catalog,
     read_input,
     unknown_settings,
 )
-from tap_compose.stream_maps import check_stream_maps
 from tap_compose.streams import STREAMS
 from tap_compose.streams.base import ComposeStream
 from tap_compose.streams.coverage import Coverage
@@ -148,8 +147,7 @@ class TapCompose(Tap):
     @override
     def setup_mapper(self) -> None:
         columns = {name: stream.schema["properties"] for name, stream in self.streams.items()}
-        for warning in check_stream_maps(self.config, columns):
-            self.logger.warning(warning)
+        check_stream_maps(self.config.get("stream_maps") or {}, columns)
         super(Tap, self).setup_mapper()
         # Our own entries: a catalog's may lack columns, and the SDK refuses a map for a stream that
         # is not selected.
@@ -297,7 +295,7 @@ class TapCompose(Tap):
         tap = cls._from_inputs(
             config,
             state=read_input("state", state.name, state.buffer.read) if state else None,
-            catalog=read_catalog(catalog) if catalog else None,
+            catalog=read_input("catalog", catalog.name, catalog.buffer.read) if catalog else None,
         )
         sys.exit(tap.sync_and_report())
 

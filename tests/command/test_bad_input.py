@@ -172,37 +172,41 @@ def test_a_state_as_meltano_prints_it(tmp_path: Path, sandbox: Sandbox) -> None:
     assert min(row["created_at"] for row in output.rows["audit_events"]) > "2018-04-30T23:59"
 
 
+def test_a_state_that_this_tap_did_not_write() -> None:
+    with pytest.raises(SettingsError, match="^the state has no object of bookmarks: it was not"):
+        TapCompose(config=GOOD, state={"bookmarks": []})
+
+
 @pytest.mark.parametrize(
-    ("state", "expected"),
+    "bookmarks",
     [
-        ({"bookmarks": []}, "the state has no object of bookmarks: it was not written by"),
-        ({"bookmarks": {"audit_events": 3}}, "the state of audit_events was not written"),
-        (
-            {"bookmarks": {"audit_events": {"replication_key_value": "monday"}}},
-            "the state of audit_events was not written by this tap: a bookmark is not a time",
-        ),
-        (
-            {"bookmarks": {"deployment_recipes": {"partitions": [4]}}},
-            "the state of deployment_recipes was not written",
-        ),
+        {"audit_events": 3},
+        {"audit_events": {"replication_key_value": "monday"}},
+        {"deployment_recipes": {"partitions": [4]}},
     ],
 )
-def test_a_state_that_this_tap_did_not_write(state: Any, expected: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{expected}"):
-        TapCompose(config=GOOD, state=state)
+def test_a_bookmark_that_this_tap_did_not_write(
+    tmp_path: Path, sandbox: Sandbox, bookmarks: Any
+) -> None:
+    catalog, state = catalog_of(*bookmarks), {"bookmarks": bookmarks}
+    output = _run(tmp_path, config_for(sandbox), catalog=catalog, state=state)
+    assert (output.status, output.rows) == (1, {})
+    assert re.match(r"(stopped early|failed: \w+): unexpected ", _complaints(output)[0])
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b'{"bookmarks": {}}', "is not a Singer catalog: KeyError('streams'); make one with"),
-        (b'{"streams": [{}]}', "is not a Singer catalog: KeyError('tap_stream_id'); make one"),
+        (b'{"bookmarks": {}}', "the catalog selects no stream: nothing to sync; "),
+        (b'{"streams": [{}]}', "stopped early: unexpected KeyError: 'tap_stream_id'; "),
     ],
 )
-def test_a_malformed_catalog_file(tmp_path: Path, content: bytes, expected: str) -> None:
-    output = _run(tmp_path, GOOD, catalog=content)
+def test_a_malformed_catalog_file(
+    tmp_path: Path, sandbox: Sandbox, content: bytes, expected: str
+) -> None:
+    output = _run(tmp_path, config_for(sandbox), catalog=content)
     assert (output.status, output.stdout) == (1, b"")
-    assert expected in _complaints(output)[-1]
+    assert _complaints(output)[-1].startswith(expected)
 
 
 def test_unknown_streams_and_settings_are_ignored_with_a_warning(
@@ -224,15 +228,15 @@ def test_unknown_streams_and_settings_are_ignored_with_a_warning(
 @pytest.mark.parametrize(
     ("maps", "expected"),
     [
-        ({"audit_event": {"email": None}}, "no stream audit_event; did you mean audit_events?"),
+        ({"audit_event": {"email": None}}, "no stream audit_event; see tap-compose --discover"),
         ({"people": {}}, "no stream people; see tap-compose --discover"),
         (
             {"people": {"__source__": "account_user", "name": None}},
-            "no stream account_user; did you mean account_users?",
+            "no stream account_user; see tap-compose --discover",
         ),
         (
             {"audit_events": {"emial": "__NULL__"}},
-            "audit_events has no column emial; did you mean email?",
+            "audit_events has no column emial; see tap-compose --discover",
         ),
         (
             {"people": {"__source__": "account_users", "email": None}},
@@ -253,12 +257,8 @@ def test_a_stream_map_that_is_not_valid() -> None:
     assert line.startswith("Removing key property 'id' is not permitted")
 
 
-def test_the_last_stream_map_that_matches_is_applied_and_the_others_are_named(
-    tmp_path: Path, sandbox: Sandbox
-) -> None:
+def test_patterns_and_copies_of_streams_in_stream_maps(tmp_path: Path, sandbox: Sandbox) -> None:
     maps = {
-        "audit_events": {"email": None, "digest": "md5(id)"},
-        "user": {"name": None},
         "*": {"email": None, "ip": "__NULL__", "account_id": None},
         "team*": {"users": None, "__filter__": "True", "__alias__": "groups"},
         "people": {"__source__": "user", "name": None, "__key_properties__": ["id"]},
@@ -267,22 +267,10 @@ def test_the_last_stream_map_that_matches_is_applied_and_the_others_are_named(
     }
     catalog = catalog_of("audit_events", "teams", "user")
     output = _run(tmp_path, config_for(sandbox, stream_maps=maps), catalog=catalog)
-    assert (output.status, _complaints(output)) == (
-        0,
-        [
-            f"stream_maps: the map {earlier} is not applied to {stream}: "
-            f"the later map {later} replaces it; merge them"
-            for earlier, stream, later in (
-                ("audit_events", "audit_events", "*"),
-                ("user", "user", "*"),
-                ("*", "teams", "team*"),
-                ("*", "deployment_roles", "deployment_roles"),
-            )
-        ],
-    )
+    assert (output.status, _complaints(output)) == (0, [])
     columns = {name: set(rows[0]) for name, rows in output.rows.items()}
     assert columns.keys() == {"audit_events", "groups", "people", "user"}
-    assert not {"digest", "email", "ip", "account_id"} & columns["audit_events"]
+    assert not {"email", "ip", "account_id"} & columns["audit_events"]
     assert "name" in columns["user"]
     assert "name" not in columns["people"]
 
