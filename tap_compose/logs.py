@@ -11,13 +11,10 @@ import logging
 import re
 import sys
 from contextlib import suppress
-from copy import copy
-from textwrap import indent
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
-from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,42 +102,19 @@ def print_lines(lines: Iterable[str]) -> None:
         sys.stderr.write("".join(f"{escape(mask(line))}\n" for line in lines))
 
 
-def protect_handlers() -> None:
-    """Make every existing handler write safe lines, for all loggers."""
-    loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
-    handlers = {
-        handler
-        for logger in loggers
-        if isinstance(logger, logging.Logger)
-        for handler in logger.handlers
-    }
-    for handler in handlers:
-        handler.setFormatter(SafeFormatter(handler.formatter or logging.Formatter()))
-
-
-class SafeFormatter(logging.Formatter):
-    """Formats records as another formatter does, but masked and escaped.
+def safe_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    """Make a record of any logger, masked and escaped: see ``logging.setLogRecordFactory``.
 
     The lines of a traceback contain the texts of exceptions. They are indented, so that none can
     look like a line of the log.
-
-    Args:
-        inner: The other formatter.
     """
-
-    def __init__(self, inner: logging.Formatter) -> None:
-        super().__init__()
-        self._inner = inner
-
-    @override
-    def format(self, record: logging.LogRecord) -> str:
-        shown = copy(record)  # other handlers have the same record
-        message = record.getMessage()
-        if (line := escape(mask(message))) != message:
-            shown.msg, shown.args = line, ()
-        if record.name.startswith("urllib3"):  # its message has the reason
-            shown.exc_info = shown.exc_text = None
-        elif record.exc_info:
-            lines = mask(self._inner.formatException(record.exc_info)).split("\n")
-            shown.exc_text = indent("\n".join(map(escape, lines)), "  ", lambda _: True)
-        return str(mask(self._inner.format(shown)))
+    record = logging.LogRecord(*args, **kwargs)
+    message = record.getMessage()
+    line = escape(mask(message))
+    if record.exc_info and not record.name.startswith("urllib3"):  # its message has the reason
+        trace = mask(logging.Formatter().formatException(record.exc_info))
+        line = "\n  ".join([line, *map(escape, trace.split("\n"))])
+    record.exc_info = None
+    if line != message:  # a metric of the SDK has to stay what it is
+        record.msg, record.args = line, ()
+    return record

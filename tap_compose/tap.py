@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigurationError, MappingError
@@ -26,8 +27,8 @@ from typing_extensions import override
 from tap_compose import progress
 from tap_compose.api.errors import unexpected
 from tap_compose.check import table, try_streams
-from tap_compose.logs import mask_always, print_lines, protect_handlers
-from tap_compose.messages import MessageWriter, StopRun, stdout_failed
+from tap_compose.logs import mask_always, print_lines, safe_record
+from tap_compose.messages import MessageWriter, StopRun
 from tap_compose.run import Run
 from tap_compose.settings import (
     SETTINGS_SCHEMA,
@@ -53,21 +54,10 @@ if TYPE_CHECKING:
     from tap_compose.streams.singer import SingerStream
 
 
+logger = logging.getLogger("tap-compose")
+
 _LONGEST_STOP = 5.0
 """Seconds from a signal to the exit, whatever the target does."""
-
-_TEST_HELP = (
-    "Send a request or two per stream, print which streams the token can read, and exit with 1 if "
-    "a sync would fail. --test=schema only writes the SCHEMA messages."
-)
-"""The SDK's text describes another test."""
-
-_EXAMPLE = """
-\b
-Example:
-  tap-compose --config config.json --test
-  tap-compose --config config.json --state state.json | target-jsonl
-"""
 
 
 class TapCompose(Tap):
@@ -268,17 +258,6 @@ class TapCompose(Tap):
 
     @classmethod
     @override
-    def get_singer_command(cls) -> click.Command:
-        command = super().get_singer_command()
-        command.help = "Read a Compose account and write it to stdout as Singer messages."
-        command.epilog = _EXAMPLE
-        for option in command.params:
-            if option.name == "test":
-                cast("click.Option", option).help = _TEST_HELP
-        return command
-
-    @classmethod
-    @override
     def invoke(  # type: ignore[override]
         cls,
         *,
@@ -290,6 +269,7 @@ class TapCompose(Tap):
     ) -> None:
         if about:
             cls.print_about(about_format)
+            sys.stdout.flush()  # here click forgives a pipe that nobody reads
             return
         cls.print_version(print_fn=cls.logger.info)
         tap = cls._from_inputs(
@@ -339,16 +319,22 @@ def _exit_later(status: int) -> None:
 
 def main() -> None:
     """Run the tap as a command; if something ends it early, log that in one line."""
+    logging.setLogRecordFactory(safe_record)
     try:
-        _run_command()
+        _command()()
+    except (ConfigurationError, MappingError, SettingsError) as error:
+        problems, status = list(error.args), 1  # a traceback helps nobody here
     except StopRun as stop:
-        if stop.__cause__ is not None:
-            TapCompose.logger.debug("an exception", exc_info=stop)
-        TapCompose.logger.error("stopped early: %s", stop)
-        sys.exit(stop.status)
+        problems, status = [f"stopped early: {stop}"], stop.status
+    except Exception as bug:
+        logger.debug("an exception", exc_info=True)
+        problems, status = [f"stopped early: {unexpected(bug)}"], 1
+    for problem in problems:
+        logger.error("%s", problem)
+    sys.exit(status)
 
 
-def _run_command() -> None:
+def _command() -> click.Command:
     if sys.stdout is None:
         raise StopRun("stdout is closed")
     if sys.platform != "win32":  # whoever starts us may have left it otherwise
@@ -358,20 +344,6 @@ def _run_command() -> None:
     except ValueError as error:
         problem = f"the log cannot be set up: {error}; check LOGLEVEL and SINGER_SDK_LOG_CONFIG"
         raise StopRun(problem) from None
-    try:
-        protect_handlers()
-        # singer-sdk 0.54.9 begins each log with whether it parses "env var settings".
-        TapCompose.logger.addFilter(lambda record: "env var" not in str(record.msg))
-        try:
-            command()
-        finally:
-            sys.stdout.flush()
-    except (ConfigurationError, MappingError, SettingsError) as error:
-        for problem in error.args:
-            TapCompose.logger.error("%s", problem)  # a traceback helps nobody here
-        sys.exit(1)
-    except OSError as error:
-        is_stdout = error.filename is None  # it was no file that cannot be opened
-        raise stdout_failed(error) if is_stdout else StopRun(unexpected(error)) from error
-    except Exception as error:
-        raise StopRun(unexpected(error)) from error
+    # singer-sdk 0.54.9 begins each log with whether it parses "env var settings".
+    logger.addFilter(lambda record: "env var" not in str(record.msg))
+    return command
