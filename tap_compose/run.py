@@ -101,12 +101,6 @@ class Run:
             self._ids[path] = self._fetch_ids(path)
         return self._ids[path]
 
-    @property
-    def deployment_count(self) -> int | None:
-        """How many deployments this run reads; 0 if they cannot be listed, None until then."""
-        ids = self._deployment_ids
-        return len(ids) if isinstance(ids, list) else None if ids is None else 0
-
     def _chosen(self, ids: list[str]) -> list[str]:
         chosen, shard = self.settings.deployment_ids, self.settings.deployment_shard
         if chosen is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tap_compose.progress import Snapshot, drawing, snapshot
+from tap_compose.progress import drawing, progress_of
 from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.server import Sandbox
 from tap_compose.tap import TapCompose
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 RECORDED = Path(__file__).parent / "progress_snapshot.json"
-SNAPSHOT = Snapshot(**json.loads(RECORDED.read_text()))
+SNAPSHOT: list[str] = json.loads(RECORDED.read_text())
 """The progress of a real run, which ``python -m tools.pictures`` recorded."""
 
 _DEPLOYMENTS, _LATENCY = 1000, 0.05
@@ -39,8 +39,8 @@ def record() -> None:
     def watch() -> None:
         while not is_over.wait(0.25):
             if tap.run.report.of("deployment_recipes").parts_done > _DEPLOYMENTS / 3:
-                seen = snapshot(tap.run, list(tap.streams.values()), tap.message_writer)
-                RECORDED.write_text(json.dumps(seen._asdict(), indent=2) + "\n")
+                seen = progress_of(tap.run, list(tap.streams.values()), tap.message_writer)
+                RECORDED.write_text(json.dumps(seen, indent=2) + "\n")
                 return
 
     is_over = Event()
