@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from time import monotonic, time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from tap_compose.api.errors import ApiError, DeniedError, GoneError
-from tap_compose.logs import print_lines
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -44,6 +42,10 @@ class Outcome(Enum):
 
     FAILED = "failed"
     """It should have been readable, and was not, or a row of it has no id."""
+
+
+_MISSING = {Outcome.SKIPPED: logging.WARNING, Outcome.FAILED: logging.ERROR}
+"""The outcomes that the summary names, each with its log level."""
 
 
 class Missing(NamedTuple):
@@ -171,18 +173,6 @@ class StreamReport:
         """Return how many deployments are skipped, or failed."""
         return sum(each.outcome is outcome for each in list(self.missing.values()))
 
-    @property
-    def counts(self) -> dict[str, float]:
-        """What the summary has of it."""
-        return {
-            "rows": self.rows,
-            "requests": self.requests,
-            "retries": self.retries,
-            "skipped": self.count_of(Outcome.SKIPPED),
-            "failed": self.count_of(Outcome.FAILED),
-            "seconds": round(self.ended - self.began, 2) if self.began else 0.0,
-        }
-
 
 @dataclass
 class Report:
@@ -286,28 +276,21 @@ class Report:
         )
 
     def show(self, stopped: str | None = None, *, fail_on_skip: bool) -> None:
-        """Print the summary of the run: a table if stderr is a terminal, otherwise log lines.
+        """Log the summary of the run.
 
         Args:
             stopped: Why the run ended early, or None if it did not.
             fail_on_skip: Whether a skip counts as a failure.
         """
-        ends = [*missing_lines(self.streams), self.verdict(stopped, fail_on_skip=fail_on_skip)]
-        if sys.stderr.isatty():
-            rows = [["stream", *StreamReport().counts]]
-            for name, stream in self.synced.items():
-                rows.append([name, *(f"{n:,}" if n else "-" for n in stream.counts.values())])
-            lines = aligned(rows, numbers=range(1, len(rows[0])))
-            print_lines(["", *lines, *(line for _, line in ends)])
-            return
         for name, stream in self.synced.items():
             texts = [counted(stream.rows, "row"), counted(stream.requests, "request")]
             texts += [counted(stream.retries, "retry", "retries")]
-            *_, skipped, failed, seconds = stream.counts.values()
-            texts += [f"{skipped:,} skipped", f"{failed:,} failed", f"{seconds} s"]
+            texts += [f"{stream.count_of(each):,} {each.value}" for each in _MISSING]
+            texts += [f"{stream.ended - (stream.began or 0.0):.2f} s"]
             logger.info("summary of %s: %s", name, ", ".join(texts))
-        for level, line in ends:
+        for level, line in missing_lines(self.streams):
             logger.log(level, "%s", line)
+        logger.log(*self.verdict(stopped, fail_on_skip=fail_on_skip))
 
 
 def missing_lines(streams: Mapping[str, StreamReport]) -> list[tuple[int, str]]:
@@ -320,7 +303,7 @@ def missing_lines(streams: Mapping[str, StreamReport]) -> list[tuple[int, str]]:
         streams: What the run did in each stream, by name.
     """
     lines = []
-    for outcome, level in ((Outcome.SKIPPED, logging.WARNING), (Outcome.FAILED, logging.ERROR)):
+    for outcome, level in _MISSING.items():
         found: dict[str, list[str]] = {}
         for name, stream in streams.items():
             missing = {each: why for each, why in stream.missing.items() if why.outcome is outcome}

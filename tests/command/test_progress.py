@@ -72,7 +72,7 @@ def test_on_a_terminal_it_is_drawn_and_stdout_has_only_messages(tmp_path: Path) 
         assert kinds == {"SCHEMA", "RECORD", "STATE"}
         assert "\x1b[?25l" not in text[text.rindex("\x1b[?25h") :]  # the cursor is back
         text = without_colours(text)
-        drawn, _, summary = text[text.index("of 3 streams") :].partition("\nstream  ")
+        drawn, summary = re.split(r"\n.*summary of", text[text.index("of 3 streams") :], maxsplit=1)
         assert re.search(r"deployment_addons: \d+ of 25 deployments", drawn)
         assert re.search(r"\d+ rows, \d+/s\n  \d+ requests, \d+/s\n  1 skipped", drawn)
         assert "waiting for GET /deployments/" in drawn
