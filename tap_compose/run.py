@@ -6,20 +6,20 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from tap_compose.api import hal
 from tap_compose.api.client import Client, Request
-from tap_compose.api.errors import ApiError, RunEndingError
+from tap_compose.api.errors import ApiError
 from tap_compose.api.transport import Transport
 from tap_compose.report import Missing, Outcome, Report, listed, missing_rows, now
-from tap_compose.rows import text_of
 from tap_compose.settings import Settings
 from tap_compose.times import time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from tap_compose.rows import RowBatch
 
 DEPLOYMENTS = "/deployments"
 """The path of the list that deployment_ids and deployment_shard choose from."""
@@ -34,20 +34,20 @@ class Run:
     Attributes:
         config: The settings as the user gave them; checked at the first use, because discovery
             needs none.
-        longest_backoff: Seconds before a retry at most, unless ``Retry-After`` asks for more.
         report: What it did so far.
         started: When the run began, as a canonical time: no bookmark is ever later.
         expected_reads: How often each path will be read, so that no body is kept longer than
             needed; unknown until the streams are selected.
+        lists: What reads each list, by its path: its stream.
         lists_are_complete: Whether the lists could be read, and every account and deployment in
             them had an id.
     """
 
     config: Mapping[str, Any]
-    longest_backoff: float = 60.0
     report: Report = field(default_factory=Report)
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
     expected_reads: Counter[str] = field(default_factory=Counter)
+    lists: dict[str, Callable[..., RowBatch]] = field(default_factory=dict)
     lists_are_complete: bool = True
 
     _ids: dict[str, list[str] | ApiError] = field(default_factory=dict)
@@ -69,12 +69,7 @@ class Run:
             timeout=settings.request_timeout,
             max_concurrency=settings.max_concurrency,
         )
-        return Client(
-            transport,
-            max_retries=settings.max_retries,
-            max_concurrency=settings.max_concurrency,
-            longest_backoff=self.longest_backoff,
-        )
+        return Client(transport, settings.max_retries)
 
     def close(self) -> None:
         """Send no further request."""
@@ -86,7 +81,7 @@ class Run:
         """Return the ids in a list that this run reads, or why they cannot be listed.
 
         Args:
-            path: The path of the list, such as ``/deployments``; its last part is its envelope.
+            path: The path of the list, such as ``/deployments``.
         """
         if path != DEPLOYMENTS:
             return self.all_ids_of(path)
@@ -113,33 +108,13 @@ class Run:
         return [each for each in ids if shard.holds(each)] if shard else ids
 
     def _fetch_ids(self, path: str) -> list[str] | ApiError:
-        name = path.rpartition("/")[2]
-        request = Request(
-            path,
-            lambda body: hal.embedded(hal.decode(body), name),
-            readers=self.expected_reads[path] or 1,
-        )
-        try:
-            items = self.client.get(request)
-        except RunEndingError:
-            raise
-        except ApiError as error:
+        read = partial(self.lists[path], injected={})
+        request = Request(path, read, readers=self.expected_reads[path] or 1)
+        _, batch = next(self.client.get_many([request]))
+        if isinstance(batch, ApiError):
             self.lists_are_complete = False
-            return error
-        ids = [_id_of(item) for item in items]
-        dropped = [
-            "a row without its id" if isinstance(item, dict) else "an entry that is not an object"
-            for item, item_id in zip(items, ids, strict=True)
-            if not item_id
-        ]
-        if missing := missing_rows(dropped):
+            return batch
+        if missing := missing_rows(batch.dropped):
             self.lists_are_complete = False
-            self.report.note(name, "", now(), missing=missing)
-        return list(dict.fromkeys(filter(None, ids)))
-
-
-def _id_of(item: Any) -> str:
-    """Return the id as the rows of the list's stream have it; empty if there is none."""
-    names = ("id", "_id") if isinstance(item, dict) else ()
-    value = next((item[each] for each in names if item.get(each) not in (None, "")), None)
-    return "" if value is None else text_of(value)
+            self.report.note(path.rpartition("/")[2], "", now(), missing=missing)
+        return list(dict.fromkeys(row["id"] for row in batch.rows))

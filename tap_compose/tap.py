@@ -11,7 +11,6 @@ from collections import Counter
 from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -161,8 +160,6 @@ class TapCompose(Tap):
             )
             return 1
         requested = self._requested_streams()
-        for stream, following in pairwise(requested):
-            stream.next_stream = following if following.can_prefetch else None
         coverage = next(each for each in self.streams.values() if isinstance(each, Coverage))
         coverage.is_whole = len(requested) == len(self.streams) - 1
         selected = [*requested, *([coverage] if coverage.selected else [])]

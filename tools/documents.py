@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from tap_compose.api.errors import (
-    ERRORS_BY_FIRST_DIGIT,
     ERRORS_BY_STATUS,
     DeniedError,
     TransientError,
+    error_of,
 )
 from tap_compose.report import Scope, meaning_of
 from tap_compose.settings import SETTINGS_SCHEMA
@@ -212,7 +212,9 @@ def _failures() -> str:
     """Return what each status means; 401 is judged by whether the token is alive."""
     statuses: dict[type[ApiError], list[str]] = {DeniedError: ["401 if the token is alive"]}
     names = {f"{status}": error for status, error in ERRORS_BY_STATUS.items()}
-    names |= {f"other {digit}xx": error for digit, error in ERRORS_BY_FIRST_DIGIT.items()}
+    names |= {
+        f"other {digit}xx": type(error_of(digit * 100 + 99, {}, b"")) for digit in (2, 3, 4, 5)
+    }
     for name, error in names.items():
         if name != "401":
             statuses.setdefault(error, []).append(name)

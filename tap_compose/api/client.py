@@ -52,6 +52,9 @@ MOST_BYTES = 64 << 20
 _FIRST_SIZE = 3 << 20
 """Bytes of a body before others are known: the recipes of a deployment that is some years old."""
 
+LONGEST_BACKOFF = 60.0
+"""Seconds before a retry at most, unless ``Retry-After`` asks for more."""
+
 _WRONG_SHAPES = 2
 """Retries because of a body of the wrong shape: waiting rarely changes one."""
 
@@ -129,24 +132,15 @@ class Client:
     Args:
         transport: Sends one request.
         max_retries: Further attempts of a request after the first.
-        max_concurrency: Most requests in flight at once.
-        longest_backoff: Seconds before a retry at most, unless all requests are paused.
 
     Attributes:
         max_concurrency: Most requests in flight at once.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        *,
-        max_retries: int,
-        max_concurrency: int,
-        longest_backoff: float,
-    ) -> None:
-        self.max_concurrency = max_concurrency
+    def __init__(self, transport: Transport, max_retries: int) -> None:
+        self.max_concurrency = transport.max_concurrency
         self._transport, self._max_retries = transport, max_retries
-        self._throttle = Throttle(max_concurrency)
+        self._throttle = Throttle(self.max_concurrency)
         self._submitted: SimpleQueue[Pending | None] = SimpleQueue()
         self._done: SimpleQueue[tuple[Pending, bytes | ApiError]] = SimpleQueue()
         self._wanted: dict[Pending, None] = {}  # not done yet, the oldest first
@@ -156,17 +150,16 @@ class Client:
         self._refused: dict[Pending, ApiError] = {}  # with 401, until the probe is done
         self._accepted_at, self._began = 0.0, monotonic()
         self._has_responded, self._unanswered = False, 0
-        self._first_attempts = min(_FIRST_ATTEMPTS, max_retries + 1)
         self._is_closed = False
         self._fetch_with_retries = backoff.on_exception(
             backoff.expo,
             TransientError,
             max_tries=max_retries + 1,
-            max_value=longest_backoff,
+            max_value=LONGEST_BACKOFF,
             on_backoff=self._log_retry,
             logger=None,
         )(self._fetch)
-        for _ in range(max_concurrency):
+        for _ in range(self.max_concurrency):
             self._start_worker()
 
     # -- for the thread that takes the results
@@ -185,23 +178,6 @@ class Client:
             return f"the end of a pause of all requests, in {pause} s"
         others = f" and {len(paths) - 1} more" if paths[1:] else ""
         return f"GET {paths[0]}{others}" if paths else ""
-
-    def get(self, request: Request[T]) -> T:
-        """Get one resource.
-
-        Args:
-            request: The request.
-
-        Returns:
-            What ``request.read`` made of the body.
-
-        Raises:
-            ApiError: If there was no usable response.
-        """
-        _, result = next(self.get_many([request]))
-        if isinstance(result, ApiError):
-            raise result
-        return result
 
     def get_many(self, requests: Iterable[Request[T]]) -> Responses[T]:
         """Get many resources in the order of the requests.
@@ -400,7 +376,9 @@ class Client:
                 "whoever runs the server for a new one (compose-sandbox prints its own)",
                 status=error.status,
             )
-        if not self._has_responded and pending.attempts >= self._first_attempts:
+        if not self._has_responded and pending.attempts >= min(
+            _FIRST_ATTEMPTS, self._max_retries + 1
+        ):
             raise self._unreachable(str(error))
         raise error
 
@@ -436,32 +414,12 @@ class Responses(Iterator[tuple[Request[T], "T | ApiError"]]):
         self.requests = self.retries = 0
         self._client, self._unsent = client, iter(requests)
         self._sent: list[tuple[Request[T], Pending]] = []  # the oldest first
-        self._following: Callable[[], Responses[Any]] | None = None
 
-    def __len__(self) -> int:
-        """Count the requests that were sent and whose results were not taken yet."""
-        return len(self._sent)
-
-    def prefetch_next(self, following: Callable[[], Responses[Any]]) -> None:
-        """Name the responses that will be wanted after these.
-
-        Args:
-            following: Returns them. Their first requests are sent while the last of these are
-                being taken.
-        """
-        self._following = following
-
-    def fetch_ahead(self, before: int = 0) -> None:
-        """Send further requests while there is room, without waiting for any.
-
-        Args:
-            before: How many results will be taken before these.
-        """
-        while self._client.has_room(before + len(self)):
+    def fetch_ahead(self) -> None:
+        """Send further requests while there is room, without waiting for any."""
+        while self._client.has_room(len(self._sent)):
             request = next(self._unsent, None)
             if request is None:
-                if self._following is not None:
-                    self._following().fetch_ahead(before + len(self))
                 return
             self.add(request)
 
@@ -514,7 +472,8 @@ class CompletedRequests(Responses[T]):
     @property
     def has_room(self) -> bool:
         """Whether a further request would be sent at once."""
-        return len(self) < self._client.max_concurrency and self._client.has_room(len(self))
+        sent = len(self._sent)
+        return sent < self._client.max_concurrency and self._client.has_room(sent)
 
     @property
     def is_ready(self) -> bool:
@@ -531,4 +490,4 @@ class CompletedRequests(Responses[T]):
         Raises:
             RunEndingError: If no further request makes sense.
         """
-        return self._take(len(self))
+        return self._take(len(self._sent))

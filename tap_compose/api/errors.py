@@ -81,13 +81,8 @@ ERRORS_BY_STATUS: Mapping[int, type[ApiError]] = {
 """The error that a status stands for; docs/architecture.md, Where to add a stream, a column, a
 setting, a kind of failure, has the steps for one more."""
 
-ERRORS_BY_FIRST_DIGIT: Mapping[int, type[ApiError]] = {
-    2: TransientError,
-    3: RejectedError,
-    4: RejectedError,
-    5: TransientError,
-}
-"""The error for all other statuses that begin with this digit."""
+_REJECTED = range(300, 500)
+"""All other statuses that stand for a ``RejectedError``; what is left may succeed later."""
 
 
 def unexpected(error: Exception) -> str:
@@ -109,7 +104,8 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         headers: The response's headers; looked up in any capitalisation that the mapping allows.
         body: The response's body.
     """
-    kind = ERRORS_BY_STATUS.get(status) or ERRORS_BY_FIRST_DIGIT.get(status // 100, TransientError)
+    other = RejectedError if status in _REJECTED else TransientError
+    kind = ERRORS_BY_STATUS.get(status, other)
     return kind(_message(status, body), status=status, retry_after=retry_after(headers))
 
 

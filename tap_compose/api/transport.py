@@ -32,9 +32,6 @@ LONGEST_CONNECT = 10.0
 LARGEST_BODY = 256 << 20
 """Bytes of a decompressed body; the largest that is known to be possible has a tenth of that."""
 
-_LONGEST_ERROR_BODY = 1 << 16
-"""Bytes: an error page is not needed completely."""
-
 _CHUNK = 1 << 18
 """Bytes that are read at once; of a gzip bomb this many come out beyond the limit at most."""
 
@@ -68,6 +65,7 @@ class Transport:
     Attributes:
         address: The host and port of the API, and the proxy in between.
         timeout: Seconds for a request.
+        max_concurrency: How many connections are kept open.
     """
 
     def __init__(
@@ -76,7 +74,7 @@ class Transport:
         self._base_url, parts = base_url, urlsplit(base_url)
         mask_always(token)
         self.timeout, self._connect_timeout = timeout, min(timeout, LONGEST_CONNECT)
-        self._max_concurrency = max_concurrency
+        self.max_concurrency = max_concurrency
         headers = {
             "User-Agent": user_agent,
             "Accept": "application/json",
@@ -89,8 +87,8 @@ class Transport:
         self._options: dict[str, Any] = {"verify": found["verify"], "proxies": proxies}
         proxy = requests.utils.select_proxy(base_url, proxies)
         # The proxy without its password; in quotes, so that blanks can be seen.
-        self._proxy = f"proxy {proxy.rpartition('@')[2]!r}" if proxy else ""
-        self.address = parts.netloc + (f" by {self._proxy}" if proxy else "")
+        by_proxy = f" by proxy {proxy.rpartition('@')[2]!r}" if proxy else ""
+        self.address = parts.netloc + by_proxy
         self.forget_connections()
 
     def get(self, target: str) -> bytes:
@@ -124,32 +122,28 @@ class Transport:
 
     def forget_connections(self) -> None:
         """Use no connection again that is open now: what came on it was not what was asked for."""
-        self._adapter = HTTPAdapter(pool_maxsize=self._max_concurrency + 1)  # one for a probe
+        self._adapter = HTTPAdapter(pool_maxsize=self.max_concurrency + 1)  # one for a probe
 
     def close(self) -> None:
         """Close the connections that are not in use."""
         self._adapter.close()
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
-        """Read a body; of an error only the beginning."""
-        status = response.status_code
-        if status < HTTPStatus.OK:  # http.client takes 102 and 103 for the response
+        if response.status_code < HTTPStatus.OK:  # http.client takes 102 and 103 for the response
             return b""  # what follows belongs to it
-        most = LARGEST_BODY if status == HTTPStatus.OK else _LONGEST_ERROR_BODY
         with BytesIO() as body:  # emptied even if the traceback of an error still knows it
             read = partial(response.raw.read1, _CHUNK, decode_content=True)
-            while body.tell() <= most and (chunk := read()):
+            while body.tell() <= LARGEST_BODY and (chunk := read()):
                 body.write(chunk)
                 if monotonic() > deadline:
                     raise requests.Timeout
-            if status == HTTPStatus.OK and body.tell() > most:
-                message = f"the response of {self.address} is larger than {most >> 20} MiB"
-                raise RejectedError(message, status=status)
+            if body.tell() > LARGEST_BODY:
+                message = f"the response of {self.address} is larger than {LARGEST_BODY >> 20} MiB"
+                raise RejectedError(message, status=response.status_code)
             return body.getvalue()
 
     def _error_of(self, error: BaseException, status: int | None) -> ApiError:
         """Return what it means that there was no response, or only a part of one."""
-        is_of_a_url = isinstance(error, ValueError)
         is_connecting = isinstance(error, requests.ConnectTimeout)
         seconds = self._connect_timeout if is_connecting else self.timeout
         while cause := error.__cause__ or error.__context__:
@@ -161,9 +155,4 @@ class Transport:
             reason = f": {escape(mask(text.partition(' (_ssl.c')[0]), LONGEST_EXCERPT)}"
         if isinstance(error, OSError) and "certificate" in reason:
             return RunEndingError(f"no secure connection to {self.address}{reason}")
-        if is_of_a_url and self._proxy:
-            return RunEndingError(
-                f"the {self._proxy} cannot be used{reason}; correct HTTPS_PROXY or ALL_PROXY, or "
-                "add the API's host to NO_PROXY"
-            )
         return TransientError(f"no complete response from {self.address}{reason}", status=status)

@@ -24,10 +24,12 @@ from tap_compose.streams.singer import SingerStream
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
 
     from tap_compose.report import Missing
     from tap_compose.rows import Row
+    from tap_compose.run import Run
 
 
 class ComposeStream(Report, SingerStream):
@@ -40,9 +42,6 @@ class ComposeStream(Report, SingerStream):
         list_path: The path of the list that has the ids of ``id_column``; None if there is one
             request.
         scope: What a response concerns, which decides what a failure means.
-        can_prefetch: Whether the stream's requests are known before it begins.
-        next_stream: The next stream, if its first requests may be sent while the last rows of
-            this one are written.
     """
 
     primary_keys: Any = ("id",)  # a property of the SDK
@@ -50,10 +49,6 @@ class ComposeStream(Report, SingerStream):
     params: ClassVar[Mapping[str, str]] = {}
     list_path: ClassVar[str | None] = None
     scope: ClassVar[Scope]
-    can_prefetch: ClassVar[bool] = True
-    next_stream: ComposeStream | None = None
-
-    _responses: Responses[RowBatch] | None = None
 
     @override
     def __init_subclass__(cls) -> None:
@@ -98,13 +93,9 @@ class ComposeStream(Report, SingerStream):
         """
         return {self.id_column: item_id}
 
-    def open_responses(self) -> Responses[RowBatch]:
-        """Return the responses of the report; the first call starts the requests."""
-        if self._responses is None:
-            self._responses = self.run.client.get_many(self.requests())
-            if self.next_stream is not None:
-                self._responses.prefetch_next(self.next_stream.open_responses)
-        return self._responses
+    @cached_property
+    def _responses(self) -> Responses[RowBatch]:
+        return self.run.client.get_many(self.requests())
 
     @override
     def row_batches(self, context: Context | None) -> Iterator[list[Row]]:
@@ -114,10 +105,10 @@ class ComposeStream(Report, SingerStream):
 
     def _fetch_one(self, item_id: str | None) -> Iterator[list[Row]]:
         """Return the rows of the next response, which is that for an id of the list."""
-        responses = self.open_responses()
-        request, result = next(responses, (None, None))
+        request, result = next(self._responses, (None, None))
         read_at, rows_before = now(), self.report.rows
-        self.report.requests, self.report.retries = responses.requests, responses.retries
+        self.report.requests = self._responses.requests
+        self.report.retries = self._responses.retries
         if request is None or result is None or request.context != item_id:
             raise RuntimeError(f"no response came for {self.kind} {item_id}")
         if isinstance(result, RowBatch):
@@ -194,8 +185,7 @@ class ComposeStream(Report, SingerStream):
 
     @override
     def finish(self) -> None:
-        if self._responses is not None:
-            self._responses.close()
+        self._responses.close()
 
 
 class AccountStream(ComposeStream):
@@ -208,6 +198,10 @@ class ListStream(AccountStream):
     """A list that has the ids for other streams; the id may be in ``id`` or ``_id``."""
 
     extracted: ClassVar = {"id": lambda item: item.get("_id")}
+
+    def __init__(self, tap: Tap, run: Run) -> None:
+        super().__init__(tap, run)
+        run.lists[self.path] = self.read
 
 
 class DeploymentStream(ComposeStream):

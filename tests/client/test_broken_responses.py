@@ -236,13 +236,3 @@ def test_packed_bodies(body: bytes, expected: str, attempts: int) -> None:
         (result,) = _results(server.url, 1, max_retries=1)
     assert str(result) == expected.replace("{}", server.address)
     assert len(server.paths) == attempts
-
-
-def test_only_the_beginning_of_an_error_is_read() -> None:
-    def endless(_path: str) -> Iterator[bytes]:
-        yield b"HTTP/1.1 400 X\r\n\r\n"
-        while True:
-            yield b"x" * 1000
-
-    with raw_server(endless) as server:
-        assert str(_problem(server.url)) == "HTTP 400 Bad Request"

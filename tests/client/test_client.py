@@ -29,7 +29,7 @@ from tap_compose.api.errors import (
     UnreadableBodyError,
 )
 from tap_compose.api.transport import Transport
-from tests.support.clients import TOKEN, numbered, open_client
+from tests.support.clients import TOKEN, get, numbered, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -133,7 +133,7 @@ def test_a_wrong_shape_is_requested_twice_more_on_new_connections(
     with _client(_stored(teams=[b"{}", 503, b"{}"]), max_retries=8) as (client, paths):
         monkeypatch.setattr(Transport, "forget_connections", renew)
         with pytest.raises(UnreadableBodyError, match=f"^{re.escape(problem)}$"):
-            client.get(Request("/teams", lambda body: hal.embedded(hal.decode(body), "teams")))
+            get(client, Request("/teams", lambda body: hal.embedded(hal.decode(body), "teams")))
     assert (len(paths), renew.call_count) == (4, 3)
     again = [each for each in caplog.messages if "retry" not in each]
     assert again == [f"GET /teams: {problem}; sent again"] * 2
@@ -163,10 +163,10 @@ def test_a_bug_in_a_worker_fails_the_request_that_met_it(bug: Exception) -> None
 def test_nothing_is_sent_once_closed() -> None:
     threads = {*sys._current_frames()}
     with _client(_echo) as (client, paths):
-        assert client.get(_json("/1")) == 1
+        assert get(client, _json("/1")) == 1
         client.close()
         with pytest.raises(RunEndingError, match="^the client is closed$"):
-            client.get(_json("/2"))
+            get(client, _json("/2"))
     assert paths == ["/1"]
     _until(lambda: {*sys._current_frames()} <= threads)
 
@@ -190,22 +190,6 @@ def test_results_come_in_the_order_of_the_requests() -> None:
         results = _results(client.get_many(numbered(40)))
     assert results == [*range(17), GoneError, *range(18, 40)]
     assert most == 3
-
-
-def test_the_next_responses_are_fetched_while_the_last_ones_are_taken() -> None:
-    with _client(_echo, max_concurrency=4) as (client, paths):
-        first = client.get_many([_json("/first/1")])
-        second = client.get_many(_json(f"/second/{number}") for number in range(20))
-        third = client.get_many([_json("/third/3")])
-        first.prefetch_next(lambda: second)
-        second.prefetch_next(lambda: third)
-        assert next(first)[1] == 1
-        _until(lambda: len(paths) == 8)  # one was taken, and then there was room for 8
-        assert "/third/3" not in paths
-        assert _results(second) == list(range(20))
-        _until(lambda: "/third/3" in paths)
-        assert _results(third) == [3]
-    assert len(paths) == 22
 
 
 def test_nothing_is_left_of_a_request_that_was_read() -> None:
@@ -236,7 +220,7 @@ def test_a_body_is_fetched_once_for_all_its_readers_and_then_dropped() -> None:
             assert _results(results) == [1, 2]
             assert results.requests == 2 * (reader == 0)
         assert paths == ["/teams?n=1", "/teams?n=2"]
-        client.get(wanted[0])
+        get(client, wanted[0])
         assert len(paths) == 3
 
 
@@ -260,9 +244,9 @@ def test_bodies_that_are_kept_for_a_second_reader_are_bounded(
 def test_a_dead_token_ends_the_run(path: str) -> None:
     """A request that was accepted earlier proves nothing."""
     with _client(lambda path: b"0" if path == "/0" else 401) as (client, paths):
-        assert client.get(_json("/0")) == 0
+        assert get(client, _json("/0")) == 0
         with pytest.raises(RunEndingError) as caught:
-            client.get(_json(path))
+            get(client, _json(path))
         assert str(caught.value) == (
             "the API rejects this api_token (HTTP 401 Unauthorized: no ***): it was mistyped or "
             "revoked; ask whoever runs the server for a new one (compose-sandbox prints its own)"

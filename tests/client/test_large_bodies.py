@@ -12,7 +12,7 @@ import pytest
 
 from tap_compose.api.client import MOST_BYTES, Request
 from tap_compose.api.errors import RejectedError
-from tests.support.clients import open_client
+from tests.support.clients import get, open_client
 from tests.support.raw_server import bomb, kept, raw_server
 from tests.support.tap_runs import peak_mib, piped
 
@@ -50,7 +50,7 @@ def test_a_body_that_is_too_large(is_packed: bool, monkeypatch: pytest.MonkeyPat
     ):
         tracemalloc.start()
         with pytest.raises(RejectedError) as caught:
-            client.get(Request("/", len))
+            get(client, Request("/", len))
         rest, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert str(caught.value) == f"the response of {server.address} is larger than 4 MiB"

@@ -94,20 +94,17 @@ def _no_socks(*_: object, **__: object) -> None:  # what requests has without Py
         ("socks5h://proxy.example:1080", "Missing dependencies for SOCKS support."),
     ],
 )
-def test_a_proxy_that_cannot_be_used_ends_the_run(
+def test_a_proxy_that_cannot_be_used_is_named(
     proxy: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("requests.adapters.SOCKSProxyManager", _no_socks)
     has_scheme = "://" in proxy
     _set_proxy(monkeypatch, proxy if has_scheme else f"http://user:password@{proxy}")
     problem = _problem()
-    assert isinstance(problem, RunEndingError)
-    assert str(problem).startswith(f"the proxy '{proxy}' cannot be used: ")
+    assert isinstance(problem, TransientError)
+    assert str(problem).startswith(f"no complete response from api.example by proxy '{proxy}': ")
     assert reason in str(problem)
     assert "password" not in str(problem)
-    assert str(problem).endswith(
-        "; correct HTTPS_PROXY or ALL_PROXY, or add the API's host to NO_PROXY"
-    )
 
 
 @pytest.mark.parametrize(

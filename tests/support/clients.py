@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
+from tap_compose.api import client as client_module
 from tap_compose.api import hal
 from tap_compose.api.client import Client, Request
+from tap_compose.api.errors import ApiError
 from tap_compose.api.transport import Transport
 
 if TYPE_CHECKING:
@@ -28,14 +31,27 @@ def open_transport(
 
 @contextmanager
 def open_client(
-    url: str, *, timeout: float = 5, max_concurrency: int = 4, **settings: Any
+    url: str,
+    *,
+    timeout: float = 5,
+    max_concurrency: int = 4,
+    max_retries: int = 8,
+    longest_backoff: float = 0.02,
 ) -> Iterator[Client]:
-    settings = {"max_retries": 8, "longest_backoff": 0.02, **settings}
     with (
+        patch.object(client_module, "LONGEST_BACKOFF", longest_backoff),
         open_transport(url, timeout=timeout, max_concurrency=max_concurrency) as transport,
-        closing(Client(transport, max_concurrency=max_concurrency, **settings)) as client,
+        closing(Client(transport, max_retries)) as client,
     ):
         yield client
+
+
+def get(client: Client, request: Request[Any]) -> Any:
+    """What a client makes of one request."""
+    _, result = next(client.get_many([request]))
+    if isinstance(result, ApiError):
+        raise result
+    return result
 
 
 def numbered(count: int) -> list[Request[Any]]:

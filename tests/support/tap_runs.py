@@ -14,10 +14,11 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
-from tap_compose.run import Run
+from tap_compose.api import client
 from tap_compose.tap import TapCompose
 
 if TYPE_CHECKING:
@@ -98,14 +99,9 @@ def sync(
     if streams is not None:
         catalog = catalog_of(*streams)
 
-    class QuickTap(TapCompose):
-        @cached_property
-        def run(self) -> Run:
-            return Run(self.config, longest_backoff=0.02)
-
     out = io.TextIOWrapper(io.BytesIO())
-    with redirect_stdout(out):
-        tap = QuickTap(config=dict(config), catalog=catalog, state=state)
+    with redirect_stdout(out), patch.object(client, "LONGEST_BACKOFF", 0.02):
+        tap = TapCompose(config=dict(config), catalog=catalog, state=state)
         status = tap.sync_and_report()
     out.flush()
     return Output(out.buffer.getvalue(), status, tap)
