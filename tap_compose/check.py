@@ -31,19 +31,16 @@ def try_streams(run: Run, streams: Sequence[ComposeStream]) -> None:
         StopRun: If the API rejects the token, or nothing responds.
     """
     try:
-        untried = {stream: islice(stream.requests(), MOST_DEPLOYMENTS) for stream in streams}
-        while untried:
+        untried = {stream: stream.requests() for stream in streams}
+        for _ in range(MOST_DEPLOYMENTS):  # another one may let it
             wanted = [
                 (stream, each) for stream, rest in untried.items() for each in islice(rest, 1)
             ]
             responses = run.client.get_many([request for _, request in wanted])
             for (stream, request), (_, result) in zip(wanted, responses, strict=True):
                 stream.note_response(request.context, now(), result)
-            untried = {  # another deployment may let it
-                stream: untried[stream]
-                for stream, _ in wanted
-                if not stream.report.is_any_read and not stream.report.count_of(Outcome.FAILED)
-            }
+                if stream.report.is_any_read or stream.report.count_of(Outcome.FAILED):
+                    del untried[stream]
     except RunEndingError as error:
         raise StopRun(str(error)) from error
 

@@ -38,7 +38,7 @@ class Run:
         started: When the run began, as a canonical time: no bookmark is ever later.
         expected_reads: How often each path will be read, so that no body is kept longer than
             needed; unknown until the streams are selected.
-        lists: What reads each list, by its path: its stream.
+        readers: What reads the body of each path: a stream.
         lists_are_complete: Whether the lists could be read, and every account and deployment in
             them had an id.
     """
@@ -47,7 +47,7 @@ class Run:
     report: Report = field(default_factory=Report)
     started: str = field(default_factory=lambda: time_text(datetime.now(timezone.utc)))
     expected_reads: Counter[str] = field(default_factory=Counter)
-    lists: dict[str, Callable[..., RowBatch]] = field(default_factory=dict)
+    readers: dict[str, Callable[..., RowBatch]] = field(default_factory=dict)
     lists_are_complete: bool = True
 
     _ids: dict[str, list[str] | ApiError] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class Run:
         return [each for each in ids if shard.holds(each)] if shard else ids
 
     def _fetch_ids(self, path: str) -> list[str] | ApiError:
-        read = partial(self.lists[path], injected={})
+        read = partial(self.readers[path], injected={})
         request = Request(path, read, readers=self.expected_reads[path] or 1)
         _, batch = next(self.client.get_many([request]))
         if isinstance(batch, ApiError):

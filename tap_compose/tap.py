@@ -92,6 +92,9 @@ class TapCompose(Tap):
     @override
     def discover_streams(self) -> list[SingerStream]:
         streams = [stream(self, self.run) for stream in STREAMS]
+        for each in streams:
+            if isinstance(each, ComposeStream):
+                self.run.readers[each.path] = each.read
         unknown = set(self.input_catalog or ()) - {each.name for each in streams}
         for name in sorted(unknown):
             self.logger.warning("unknown stream %s in the catalog is ignored", name)
@@ -179,13 +182,7 @@ class TapCompose(Tap):
             The exit status: 0 if a sync could read everything that should be readable.
         """
         streams = self._requested_streams()
-        try:
-            try_streams(self.run, streams)
-        except StopRun as stop:
-            self.logger.error(str(stop))  # noqa: TRY400  # a traceback helps nobody here
-            return stop.status
-        finally:
-            self.run.close()
+        try_streams(self.run, streams)
         print_lines(table(self.run.report, streams))
         return self.run.report.exit_status(fail_on_skip=self.run.settings.fail_on_skip)
 
@@ -235,13 +232,6 @@ class TapCompose(Tap):
         pass  # before there is anything to flush, a signal ends the process at once
 
     @override
-    def run_discovery(self) -> str:
-        text = self.catalog_json_text
-        self.message_writer.write_line(text.encode())
-        self.message_writer.flush()
-        return text
-
-    @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         if self._is_stopping:
             return
@@ -249,8 +239,7 @@ class TapCompose(Tap):
         status = 128 + signum
         # A target that no longer reads would keep us for ever. No threading.Thread: a signal
         # that comes while another is started would wait for a lock that is never released.
-        with suppress(RuntimeError):  # no further thread can be started
-            _thread.start_new_thread(_exit_later, (status,))
+        _thread.start_new_thread(_exit_later, (status,))
         self.message_writer.stop(StopRun(f"received {signal.Signals(signum).name}", status))
 
     @classmethod
@@ -290,6 +279,7 @@ class TapCompose(Tap):
         if value:
             config = ctx.params.get("config")
             cls._from_inputs(config, validate_config=False, setup_mapper=False).run_discovery()
+            sys.stdout.flush()
             ctx.exit()
 
     @classmethod

@@ -24,12 +24,10 @@ from tap_compose.streams.singer import SingerStream
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
 
     from tap_compose.report import Missing
     from tap_compose.rows import Row
-    from tap_compose.run import Run
 
 
 class ComposeStream(Report, SingerStream):
@@ -99,21 +97,16 @@ class ComposeStream(Report, SingerStream):
 
     @override
     def row_batches(self, context: Context | None) -> Iterator[list[Row]]:
-        partitions = [context] if context or self.partitions is None else self.partitions
-        for each in partitions:
-            yield from self._fetch_one(each[self.id_column] if each else None)
-
-    def _fetch_one(self, item_id: str | None) -> Iterator[list[Row]]:
-        """Return the rows of the next response, which is that for an id of the list."""
-        request, result = next(self._responses, (None, None))
-        read_at, rows_before = now(), self.report.rows
-        self.report.requests = self._responses.requests
-        self.report.retries = self._responses.retries
-        if request is None or result is None or request.context != item_id:
-            raise RuntimeError(f"no response came for {self.kind} {item_id}")
-        if isinstance(result, RowBatch):
-            yield from self.rows_of(result, item_id)
-        self.note_response(item_id, read_at, result, self.report.rows - rows_before)
+        report, responses = self.report, self._responses
+        for each in [context] if context or self.partitions is None else self.partitions:
+            request, result = next(responses)
+            read_at, rows_before, item_id = now(), report.rows, request.context
+            report.requests, report.retries = responses.requests, responses.retries
+            if each and each[self.id_column] != item_id:
+                raise RuntimeError(f"the next response is that of {self.kind} {item_id}")
+            if isinstance(result, RowBatch):
+                yield from self.rows_of(result, item_id)
+            self.note_response(item_id, read_at, result, report.rows - rows_before)
 
     @property
     def kind(self) -> str:
@@ -198,10 +191,6 @@ class ListStream(AccountStream):
     """A list that has the ids for other streams; the id may be in ``id`` or ``_id``."""
 
     extracted: ClassVar = {"id": lambda item: item.get("_id")}
-
-    def __init__(self, tap: Tap, run: Run) -> None:
-        super().__init__(tap, run)
-        run.lists[self.path] = self.read
 
 
 class DeploymentStream(ComposeStream):

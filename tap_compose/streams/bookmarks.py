@@ -28,29 +28,18 @@ class Bookmark:
     def time(self) -> str | None:
         """The canonical time of the newest row that was written; None before the first."""
         value = self._state.get("replication_key_value")
-        return canonical_time(value) if value and self._is_on_our_key else None
-
-    @property
-    def _is_on_our_key(self) -> bool:
-        return bool(self._state.get("replication_key", self._key) == self._key)
+        return canonical_time(value) if value else None
 
     def read(
         self, label: str, now: str, logger: logging.Logger | logging.LoggerAdapter[Any]
     ) -> str | None:
-        """Return the bookmark; warn if it is in the future or on another key.
+        """Return the bookmark; warn if it is in the future.
 
         Args:
             label: Name of the bookmark in log lines.
             now: The start of the run, a canonical time.
             logger: Logs the warnings.
         """
-        if self._state.get("replication_key_value") and not self._is_on_our_key:
-            logger.warning(
-                "the bookmark of %s is ignored: its key is %s, not %s",
-                label,
-                self._state["replication_key"],
-                self._key,
-            )
         time = self.time
         if time is not None and time > now:
             logger.warning(
@@ -72,7 +61,6 @@ class Bookmark:
         """
         if newest <= (self.time or ""):
             return False
-        self._state.pop("unfinished", None)  # of a version before 0.1.0
         self._state["replication_key"] = self._key
         self._state["replication_key_value"] = newest
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -28,8 +29,7 @@ SUMMARY_COLUMNS = (
 """What deployments and deployment_details have in common."""
 
 
-def _web_ui_url(deployment: dict[str, Any]) -> str | None:
-    return hal.link(deployment, "compose_web_ui")
+_web_ui_url = partial(hal.link, name="compose_web_ui")
 
 
 def _linked_cluster(deployment: dict[str, Any]) -> str | None:

@@ -48,10 +48,6 @@ class DeploymentRecipes(DeploymentStream):
 
     @override
     def begin(self) -> None:
-        if self.stream_state.pop("replication_key_value", None):
-            # It would lose the older recipes of a deployment that becomes readable later.
-            self.logger.warning("the bookmark of %s is ignored: each deployment has one", self.name)
-            self.stream_state.pop("replication_key", None)
         existing = self.run.all_ids_of(DEPLOYMENTS)
         if not isinstance(existing, ApiError) and self.run.lists_are_complete:
             self._bookmarks.prune(set(existing))

@@ -13,7 +13,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Stream
-from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import Metadata
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
@@ -123,15 +122,13 @@ class SingerStream(Stream):
     def is_plain(self) -> bool:
         """Whether rows are written unchanged, except that deselected columns are left out.
 
-        If not, the SDK writes them: stream maps, flattening, a selection within columns, and its
-        own limit of records.
+        If not, the SDK writes them: stream maps, flattening, a selection within columns.
         """
         (first, *others) = self.stream_maps
         return (
             type(first) is SameRecordTransform
             and not others
             and not first.flattening_enabled
-            and self.ABORT_AT_RECORD_COUNT is None
             and all(is_in for path, is_in in self.mask.items() if len(path) > _TOP_LEVEL)
         )
 
@@ -170,8 +167,6 @@ class SingerStream(Stream):
                 yield from super()._sync_records(context, write_messages=write_messages)
         except RunEndingError as error:
             raise StopRun(str(error)) from error
-        except (AbortedSyncFailedException, AbortedSyncPausedException):
-            raise  # the SDK has the rows that it wanted
         except Exception as error:  # a stream map, or a bug: other streams still run
             self.logger.debug("an exception in %s", self.name, exc_info=True)
             self.fail_rest(Missing(Outcome.FAILED, unexpected(error)))
@@ -243,8 +238,4 @@ class SingerStream(Stream):
     def has_read_everything(self) -> bool:
         """Whether every row that exists was read, so that all others can be dropped."""
         settings = self.run.settings
-        return (
-            settings.deployment_ids is None
-            and settings.deployment_shard is None
-            and self.ABORT_AT_RECORD_COUNT is None
-        )
+        return settings.deployment_ids is None and settings.deployment_shard is None

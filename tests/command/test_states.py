@@ -86,24 +86,6 @@ def test_states_that_are_understood(state: dict[str, Any], sandbox: Sandbox) -> 
     assert bookmark == _at(max(times))
 
 
-def test_bookmarks_that_cannot_be_used_are_reported_and_replaced(
-    sandbox: Sandbox, whole: Output, caplog: pytest.LogCaptureFixture
-) -> None:
-    state = _state(
-        audit_events=_at(BOOKMARK, "updated_at"),
-        deployment_recipes=_at("2018-05-30T00:00:00.000Z", "updated_at"),
-    )
-    output = sync(config_for(sandbox), streams=list(REPLICATION_KEYS), state=state)
-    for stream in REPLICATION_KEYS:
-        assert output.rows[stream] == whole.rows[stream]
-        assert output.bookmarks[stream] == whole.bookmarks[stream]
-    assert (
-        "the bookmark of audit_events is ignored: its key is updated_at, not created_at"
-        in caplog.text
-    )
-    assert "the bookmark of deployment_recipes is ignored: each deployment has one" in caplog.text
-
-
 def test_a_bookmark_never_moves_back(sandbox: Sandbox) -> None:
     late = _at("2018-06-01T11:59:59.000Z")
     for state in (late, {"replication_key_value": late["replication_key_value"]}):
