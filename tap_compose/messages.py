@@ -83,20 +83,9 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
 
     @override
     def write_message(self, message: Message) -> None:
-        self.write_line(self.format_message(message))
+        self._write(self.format_message(message) + b"\n")
         if isinstance(message, StateMessage):
             self.flush()
-
-    def write_line(self, line: bytes) -> None:
-        """Write a message that is serialized already.
-
-        Args:
-            line: A JSON object without the line break.
-
-        Raises:
-            StopRun: If stdout cannot be written.
-        """
-        self._write(line + b"\n")
 
     def write_records(
         self, stream: str, rows: Sequence[Any], extracted: datetime, version: int | None

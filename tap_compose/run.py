@@ -51,7 +51,6 @@ class Run:
     lists_are_complete: bool = True
 
     _ids: dict[str, list[str] | ApiError] = field(default_factory=dict)
-    _deployment_ids: list[str] | ApiError | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -83,12 +82,7 @@ class Run:
         Args:
             path: The path of the list, such as ``/deployments``.
         """
-        if path != DEPLOYMENTS:
-            return self.all_ids_of(path)
-        if self._deployment_ids is None:
-            ids = self.all_ids_of(path)
-            self._deployment_ids = ids if isinstance(ids, ApiError) else self._chosen(ids)
-        return self._deployment_ids
+        return self._chosen_ids if path == DEPLOYMENTS else self.all_ids_of(path)
 
     def all_ids_of(self, path: str) -> list[str] | ApiError:
         """Return the ids in a list, whatever deployment_ids and deployment_shard are."""
@@ -96,7 +90,11 @@ class Run:
             self._ids[path] = self._fetch_ids(path)
         return self._ids[path]
 
-    def _chosen(self, ids: list[str]) -> list[str]:
+    @cached_property
+    def _chosen_ids(self) -> list[str] | ApiError:
+        ids = self.all_ids_of(DEPLOYMENTS)
+        if isinstance(ids, ApiError):
+            return ids
         chosen, shard = self.settings.deployment_ids, self.settings.deployment_shard
         if chosen is not None:
             wanted = set(chosen)

@@ -376,9 +376,8 @@ class Client:
                 "whoever runs the server for a new one (compose-sandbox prints its own)",
                 status=error.status,
             )
-        if not self._has_responded and pending.attempts >= min(
-            _FIRST_ATTEMPTS, self._max_retries + 1
-        ):
+        most = min(_FIRST_ATTEMPTS, self._max_retries + 1)
+        if not self._has_responded and pending.attempts >= most:
             raise self._unreachable(str(error))
         raise error
 
@@ -415,14 +414,6 @@ class Responses(Iterator[tuple[Request[T], "T | ApiError"]]):
         self._client, self._unsent = client, iter(requests)
         self._sent: list[tuple[Request[T], Pending]] = []  # the oldest first
 
-    def fetch_ahead(self) -> None:
-        """Send further requests while there is room, without waiting for any."""
-        while self._client.has_room(len(self._sent)):
-            request = next(self._unsent, None)
-            if request is None:
-                return
-            self.add(request)
-
     def add(self, request: Request[T]) -> None:
         """Send a request at once.
 
@@ -441,7 +432,8 @@ class Responses(Iterator[tuple[Request[T], "T | ApiError"]]):
         Raises:
             RunEndingError: If no further request makes sense.
         """
-        self.fetch_ahead()
+        while self._client.has_room(len(self._sent)) and (request := next(self._unsent, None)):
+            self.add(request)
         if not self._sent:
             raise StopIteration
         return self._take(1)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from singer_sdk.singerlib import StateMessage
 
 from tap_compose.messages import MessageWriter, StopRun
 from tap_compose.sandbox.made_up_account import Size
@@ -147,10 +148,9 @@ def test_a_stop_that_python_swallowed_is_raised_after_the_next_block(
     writer = MessageWriter()
     with suppress(StopRun):  # as Python does within a finalizer
         writer.stop(StopRun("received SIGTERM", 143))
-    writer.write_line(b"{}")
     with pytest.raises(StopRun, match="received SIGTERM"):
-        writer.flush()
-    assert capsysbinary.readouterr().out == b"{}\n"
+        writer.write_message(StateMessage(value={}))
+    assert capsysbinary.readouterr().out == b'{"type":"STATE","value":{}}\n'
 
 
 def test_a_stdout_that_does_not_block_loses_nothing(slow: Sandbox, tmp_path: Path) -> None:
