@@ -171,13 +171,8 @@ class Client:
 
     @property
     def waiting_for(self) -> str:
-        """What the next result is waiting for, in words; empty if for nothing."""
-        paths = [each.path for each in list(self._wanted)]
-        pause = int(self._throttle.paused_until - monotonic())
-        if paths and pause > 0:
-            return f"the end of a pause of all requests, in {pause} s"
-        others = f" and {len(paths) - 1} more" if paths[1:] else ""
-        return f"GET {paths[0]}{others}" if paths else ""
+        """The oldest request that is not done, in words; empty if there is none."""
+        return next((f"GET {each.path}" for each in list(self._wanted)), "")
 
     def get_many(self, requests: Iterable[Request[T]]) -> Responses[T]:
         """Get many resources in the order of the requests.

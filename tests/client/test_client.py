@@ -139,12 +139,13 @@ def test_a_wrong_shape_is_requested_twice_more_on_new_connections(
     assert again == [f"GET /teams: {problem}; sent again"] * 2
 
 
-def test_retry_after_pauses_all_requests() -> None:
+def test_retry_after_pauses_all_requests(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     pause = (429, {"Retry-After": "3600"}, b"")
     with _client(lambda _: pause, max_concurrency=2) as (client, paths):
         completed: CompletedRequests[Any] = client.as_completed()
         completed.add(_json("/0"))
-        _until(lambda: client.waiting_for == "the end of a pause of all requests, in 3599 s")
+        _until(lambda: "; retry 1 of 2 in 3600.0 s" in caplog.text)
         completed.add(_json("/1"))
         time.sleep(0.05)
     assert paths == ["/0"]
