@@ -98,7 +98,8 @@ class Window:
 
     def query(self, longest: int) -> dict[str, str]:
         """Return the query parameters of the next page; longest is that of the run."""
-        is_wide = self._is_check or self._entries == longest == 1  # older events prove a cursor
+        is_lone = self._entries == longest == 1  # so that older events prove the cursor
+        is_wide = self._repeated is not None if self._is_check else is_lone
         self._newer_than = FIRST_TIME if is_wide else moved(self.start, -_TICK)
         query = {"newer_than": self._newer_than, "older_than": self._older_than}
         return query if self._cursor is None else {**query, "cursor": self._cursor}

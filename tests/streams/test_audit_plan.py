@@ -188,8 +188,8 @@ def servers(draw: st.DrawFn) -> _Server:
         case "forgotten":
             server.forgotten = draw(NUMBERS)
             if limit == 1:  # nothing tells one event from others at its side that are forgotten
-                distinct = {10 * at for at in times if at is not None}
-                server = _Server([*sorted(distinct)], limit=1)
+                distinct = sorted({at for at in times if at is not None})
+                server = _Server([at + 2 * place for place, at in enumerate(distinct)], limit=1)
                 server.forgotten = draw(NUMBERS)
         case "repeating":
             server.repeating = draw(NUMBERS)
