@@ -6,7 +6,8 @@ not be made from the code.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 Schema = dict[str, Any]
 
@@ -52,32 +53,43 @@ def fields(text: str, **members: Any) -> Fields:
     return found
 
 
-class Resource(NamedTuple):
-    """A path of the API, and the stream that has its rows.
+@dataclass(eq=False)
+class Resource:
+    """A path of the API, and the stream that has its rows; both are named alike unless it is given.
 
     Attributes:
         path: The path; ``:account`` and ``:deployment`` stand for each of them.
-        envelope: The names that the list in ``_embedded`` may have; empty if the body is bare.
-        stream: The stream.
-        key: Its key.
         fields: The fields of an element, or of the bare body.
-        columns: Columns that are no fields of an element.
-        replication_key: That of the stream.
+        key: The stream's key.
+        stream: The stream.
+        envelope: The names that the list in ``_embedded`` may have; empty if the body is bare.
+        is_bare: Whether the body is the object itself.
+        columns: Columns that are no fields of an element; ``deployment_id`` always is one.
+        replication_key: The stream's.
         never: Fields that are known but were empty in everything that was recorded.
     """
 
     path: str
-    envelope: str
-    stream: str
-    key: str
     fields: Fields
-    columns: Fields = {}  # noqa: RUF012 - read only
+    key: str = "id"
+    stream: str = ""
+    envelope: str = ""
+    is_bare: bool = False
+    columns: Fields = field(default_factory=dict)
     replication_key: str = ""
     never: str = ""
 
+    def __post_init__(self) -> None:
+        name = self.path.rpartition("/")[2]
+        if self.path.startswith(f"{OF}/"):
+            self.stream = f"deployment_{name}"
+            if "deployment_id" not in self.fields:
+                self.columns = fields("deployment_id")
+        self.stream = self.stream or name
+        self.envelope = "" if self.is_bare else self.envelope or name
+
 
 OF = "deployments/:deployment"
-DEPLOYMENT = fields("deployment_id")
 PERSON = fields("id name?")
 VERSION = fields("application status version preferred:bool")
 SUMMARY = fields("id name type notes? customer_billing_code? created_at:time")
@@ -90,6 +102,25 @@ DETAILS = fields(
     "account_id cluster_id? version ca_certificate_base64? provision_recipe_id connection_strings",
     connection_strings=CONNECTION_STRINGS,
 )
+EVENT = fields(
+    "id account_id deployment_id? cluster_id? user_id? email? event ip? user_agent? "
+    "created_at:time data:data"
+)
+BILLABLE = fields(
+    "id account_id description identifier resource_identifier sku replaces_id? "
+    "amount:number units:number start_at:time end_at:time"
+)
+CLUSTER = fields(
+    "id account_id account_slug name type provider region subdomain multitenant:bool "
+    "created_at:time tags:list?"
+)
+BACKUP = fields(
+    "id? _id? deployment_id name type status is_downloadable:bool is_restorable:bool "
+    "created_at:time?"
+)
+LOGFILE = fields(
+    "id deployment_id capsule_id name region status file_size:size date:time? created_at:time?"
+)
 RECIPE = fields(
     "id account_id deployment_id parent_id? name template status status_detail source? "
     "source_user:id? source_reason? source_ip? created_at:time updated_at:time "
@@ -100,109 +131,55 @@ SCALINGS = fields(
     "allocated_units:int used_units:int starting_units:int minimum_units:int "
     "memory_per_unit_in_mb:int? storage_per_unit_in_mb:int? unit_size_in_mb:int? unit_type?"
 )
+PORTAL = fields("id name type internal_ip zone hostname ssl_enabled:bool?")
+TEAM = fields("id name users?", users=[PERSON])
+APPLICATION = fields("type status display_name _embedded", _embedded={"versions": [VERSION]})
 
 RESOURCES = (
-    Resource("accounts", "accounts", "accounts", "id", fields("id name slug")),
+    Resource("accounts", fields("id name slug")),
     Resource(
-        *("accounts/:account/users", "users", "account_users", "account_id id"),
+        "accounts/:account/users",
         PERSON,
-        fields("account_id"),
+        key="account_id id",
+        stream="account_users",
+        columns=fields("account_id"),
     ),
-    Resource("user", "", "user", "id", PERSON),
-    Resource("teams", "teams", "teams", "id", fields("id name users", users=[PERSON])),
+    Resource("user", PERSON, is_bare=True),
+    Resource("teams", fields("id name users", users=[PERSON])),
+    Resource("audit_events", EVENT, replication_key="created_at"),
+    Resource("billables", BILLABLE),
+    Resource("clusters", CLUSTER),
     Resource(
-        *("audit_events", "audit_events", "audit_events", "id"),
-        fields(
-            "id account_id deployment_id? cluster_id? user_id? email? event ip? user_agent? "
-            "created_at:time data:data"
-        ),
-        replication_key="created_at",
+        "databases",
+        APPLICATION,
+        key="type",
+        envelope="applications",
+        columns={"versions": [VERSION]},
     ),
+    Resource("datacenters", fields("region provider slug"), key="slug"),
+    Resource("deployments", SUMMARY, columns=WEB_UI),
+    Resource(OF, SUMMARY | DETAILS, stream="deployment_details", is_bare=True, columns=WEB_UI),
+    Resource(f"{OF}/addons", fields("name is_active:bool"), key="deployment_id name"),
     Resource(
-        *("billables", "billables", "billables", "id"),
-        fields(
-            "id account_id description identifier resource_identifier sku replaces_id? "
-            "amount:number units:number start_at:time end_at:time"
-        ),
-    ),
-    Resource(
-        *("clusters", "clusters", "clusters", "id"),
-        fields(
-            "id account_id account_slug name type provider region subdomain multitenant:bool "
-            "created_at:time tags:list?"
-        ),
-    ),
-    Resource(
-        *("databases", "applications", "databases", "type"),
-        fields("type status display_name _embedded", _embedded={"versions": [VERSION]}),
-        {"versions": [VERSION]},
-    ),
-    Resource("datacenters", "datacenters", "datacenters", "slug", fields("region provider slug")),
-    Resource("deployments", "deployments", "deployments", "id", SUMMARY, WEB_UI),
-    Resource(OF, "", "deployment_details", "id", SUMMARY | DETAILS, WEB_UI),
-    Resource(
-        *(f"{OF}/addons", "addons", "deployment_addons", "deployment_id name"),
-        fields("name is_active:bool"),
-        DEPLOYMENT,
-    ),
-    Resource(
-        *(f"{OF}/alerts", "alerts", "deployment_alerts", "id"),
+        f"{OF}/alerts",
         fields("capsule_id? deployment_id message name? status"),
-        fields("id summary"),
+        columns=fields("id summary"),
     ),
+    Resource(f"{OF}/backups", BACKUP),
+    Resource(f"{OF}/logfiles", LOGFILE, envelope="logfiles logfile"),
+    Resource(f"{OF}/portals", PORTAL),
+    Resource(f"{OF}/portal_users", fields("name type id?"), key="deployment_id type name"),
+    Resource(f"{OF}/recipes", RECIPE, replication_key="updated_at", never="source_reason"),
+    Resource(f"{OF}/roles", fields("name users", users=[PERSON]), key="deployment_id name"),
+    Resource(f"{OF}/scalings", SCALINGS, key="deployment_id", is_bare=True),
+    Resource(f"{OF}/team_roles", fields("name teams", teams=[TEAM]), key="deployment_id name"),
     Resource(
-        *(f"{OF}/backups", "backups", "deployment_backups", "id"),
-        fields(
-            "id? _id? deployment_id name type status is_downloadable:bool is_restorable:bool "
-            "created_at:time?"
-        ),
-    ),
-    Resource(
-        *(f"{OF}/logfiles", "logfiles logfile", "deployment_logfiles", "id"),
-        fields(
-            "id deployment_id capsule_id name region status file_size:size date:time? "
-            "created_at:time?"
-        ),
-    ),
-    Resource(
-        *(f"{OF}/portals", "portals", "deployment_portals", "id"),
-        fields("id name type internal_ip zone hostname ssl_enabled:bool?"),
-        DEPLOYMENT,
-    ),
-    Resource(
-        *(f"{OF}/portal_users", "portal_users"),
-        *("deployment_portal_users", "deployment_id type name"),
-        fields("name type id?"),
-        DEPLOYMENT,
-    ),
-    Resource(
-        *(f"{OF}/recipes", "recipes", "deployment_recipes", "id"),
-        RECIPE,
-        replication_key="updated_at",
-        never="source_reason",
-    ),
-    Resource(
-        *(f"{OF}/roles", "roles", "deployment_roles", "deployment_id name"),
-        fields("name users", users=[PERSON]),
-        DEPLOYMENT,
-    ),
-    Resource(f"{OF}/scalings", "", "deployment_scalings", "deployment_id", SCALINGS, DEPLOYMENT),
-    Resource(
-        *(f"{OF}/team_roles", "team_roles", "deployment_team_roles", "deployment_id name"),
-        fields("name teams", teams=[fields("id name users?", users=[PERSON])]),
-        DEPLOYMENT,
-    ),
-    Resource(
-        *(f"{OF}/versions", "transitions", "deployment_versions"),
-        "deployment_id application from_version to_version method",
+        f"{OF}/versions",
         fields("application method from_version to_version"),
-        DEPLOYMENT,
+        key="deployment_id application from_version to_version method",
+        envelope="transitions",
     ),
-    Resource(
-        *(f"{OF}/whitelist", "whitelist", "deployment_whitelist", "deployment_id id"),
-        fields("id description? ip"),
-        DEPLOYMENT,
-    ),
+    Resource(f"{OF}/whitelist", fields("id description? ip"), key="deployment_id id"),
 )
 _OF_THE_SAME_BODIES = (
     ("database_versions", "databases", "application version", VERSION),
