@@ -203,22 +203,23 @@ def _events(store: Path) -> list[str]:
     return [each["record"]["id"] for each in messages if each["type"] == "RECORD"]
 
 
-@pytest.mark.parametrize("name", ["config", "target"])
-def test_settings_that_are_missing(name: str, load: Load) -> None:
-    missing = load.folder / f"{name}.json"
-    result = load.run(before=("bash", "-c", f'rm {missing}; exec "$@"', "bash"))
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == (
-        f"nothing loaded: {missing} cannot be read; put the settings of the {name} there\n"
-    )
-    assert not (load.folder / "load.txt").exists()
-
-
-def test_a_second_run_at_the_same_time_does_nothing(load: Load) -> None:
-    result = load.run(before=("flock", str(load.folder / "load.lock")))
-    assert result.returncode == 75
-    assert result.stderr.startswith("nothing loaded: another run holds ")
+@pytest.mark.parametrize(
+    ("before", "status", "message"),
+    [
+        ('rm config.json; "$@"', 2, "config.json cannot be read; put the settings of the config"),
+        ('rm target.json; "$@"', 2, "target.json cannot be read; put the settings of the target"),
+        ('flock load.lock "$@"', 75, "another run holds "),
+        ('cp /bin/bash .; PATH=.; "$@"', 2, "flock is not installed"),
+    ],
+    ids=["no config", "no target", "another run", "no flock"],
+)
+def test_nothing_is_loaded(before: str, status: int, message: str, load: Load) -> None:
+    result = load.run(before=("bash", "-c", f"cd {load.folder}; {before}", "bash"))
+    assert (result.returncode, result.stdout) == (status, "")
+    assert result.stderr.startswith("nothing loaded: ")
+    assert message in result.stderr
     assert load.sandbox.log.paths == []
+    assert not (load.folder / "load.txt").exists()
 
 
 def test_folder_and_target_are_those_named_and_home_may_be_unset(load: Load) -> None:
@@ -229,15 +230,6 @@ def test_folder_and_target_are_those_named_and_home_may_be_unset(load: Load) -> 
     result = load.run(before=environment, folder=name, target=f"{name}/target")
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
     assert load.state.exists()
-
-
-def test_without_flock_nothing_is_loaded(load: Load) -> None:
-    programs = load.folder / "programs"
-    programs.mkdir()
-    (programs / "bash").symlink_to("/bin/bash")
-    result = load.run(before=("/usr/bin/env", f"PATH={programs}"))
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("nothing loaded: flock is not installed")
 
 
 def test_wrong_arguments() -> None:
