@@ -8,8 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import metadata, version
-from itertools import chain
+from importlib.metadata import metadata
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
@@ -17,39 +16,43 @@ import yaml
 
 from tap_compose.report import Outcome
 from tap_compose.sandbox.cli import serve
-from tap_compose.tap import TapCompose
 from tests.support import ROOT
 from tests.support.pages import all_pages, blocks
+from tests.support.target_runs import documented
 from tools import documents
 from tools.command import printed
 
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 
 
-def test_meltano_yml_installs_the_loaders_that_are_tested() -> None:
+def test_meltano_yml_has_the_loaders_that_are_tested() -> None:
     project = yaml.safe_load((ROOT / "meltano.yml").read_text())
-    for loader in project["plugins"]["loaders"]:
-        assert loader["pip_url"] == (ROOT / f"locks/{loader['name']}.in").read_text().strip()
+    loaders = {each["name"]: each for each in project["plugins"]["loaders"]}
+    for name, loader in loaders.items():
+        assert loader["pip_url"] == (ROOT / f"locks/{name}.in").read_text().strip()
+    settings = {each["name"]: each.get("value") for each in loaders["target-csv"]["settings"]}
+    assert settings == {**documented("target-csv"), "output_path": "output"}
 
 
-def test_meltano_yml_names_plugins_that_it_has() -> None:
+def test_meltano_yml_and_meltanohub_have_the_capabilities_of_the_tap() -> None:
+    about = json.loads(printed("--about", "--format=json"))
     project = yaml.safe_load((ROOT / "meltano.yml").read_text())
-    tap, audit = project["plugins"]["extractors"]
-    assert tap["capabilities"] == [each.value for each in TapCompose.capabilities]
-    assert audit["inherit_from"] == tap["name"]
-    jobs = {each["name"]: each["tasks"][0].split() for each in project["jobs"]}
-    assert {each["job"] for each in project["schedules"]} == jobs.keys()
-    loaders = {each["name"] for each in project["plugins"]["loaders"]}
-    assert {*chain(*jobs.values())} <= {tap["name"], audit["name"], *loaders}
-
-
-def test_the_definition_for_meltanohub_is_that_of_the_tap() -> None:
+    assert project["plugins"]["extractors"][0]["capabilities"] == about["capabilities"]
     definition = yaml.safe_load((ROOT / "docs" / "meltanohub" / "tap-compose.yml").read_text())
     assert definition.keys() >= {"name", "namespace", "variant", "quality", "label", "pip_url"}
-    assert list(definition) == sorted(definition)
-    about = json.loads(printed("--about", "--format=json"))
     assert definition["supported_python_versions"] == about["supported_python_versions"]
     assert sorted(definition["capabilities"]) == sorted(about["capabilities"])
+
+
+def test_the_readme_loads_postgresql_as_the_page_of_targets_does() -> None:
+    """Whose config is tested with each target."""
+    files = {block.file: block.text for block in blocks("README.md") if block.file}
+    target = json.loads(files["account-postgres/target.json"])
+    expected = documented("target-postgres")
+    options = expected.pop("sqlalchemy_url").split("?")[1]
+    assert target.pop("sqlalchemy_url").split("?")[1] == options
+    assert target == expected
+    assert json.loads(files["account-postgres/config.json"])["emit_activate_version_messages"]
 
 
 def test_files_hold_what_they_take_from_the_code() -> None:
@@ -59,10 +62,6 @@ def test_files_hold_what_they_take_from_the_code() -> None:
     assert json.loads((ROOT / "catalog.example.json").read_text()) == catalog, "run make docs"
     stale = [name for name, text in files.items() if (ROOT / name).read_text() != text]
     assert stale == [], "run make docs"
-
-
-def _targets() -> set[str]:
-    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def test_the_pages_show_what_compose_sandbox_serve_prints() -> None:
@@ -86,15 +85,10 @@ def test_the_pages_show_what_compose_sandbox_serve_prints() -> None:
 
 
 def test_pages_name_targets_of_make_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     named = {name for page in pages for name in re.findall(r"`make ([a-z-]+)", page.read_text())}
-    assert {"test", "test-all"} <= named <= _targets()
-
-
-def test_changelog_and_license() -> None:
-    assert f"## {version('tap-compose')}" in (ROOT / "CHANGELOG.md").read_text()
-    assert metadata("tap-compose")["License-Expression"] == "Apache-2.0"
-    assert "Apache License" in (ROOT / "LICENSE").read_text()[:400]
+    assert {"test", "test-all"} <= named <= targets
 
 
 def test_no_tracked_file_names_a_package_index() -> None:
@@ -142,23 +136,10 @@ def test_troubleshooting_knows_the_messages_of_the_tap() -> None:
     assert [each for each in parts if each not in messages] == []
 
 
-def test_continuous_integration_runs_what_the_makefile_has() -> None:
-    flows = [
-        yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())
-        for name in ("ci", "release")
-    ]
-    matrix = flows[0]["jobs"]["test"]["strategy"]["matrix"]["python"]
+def test_continuous_integration_has_every_python_and_pinned_actions() -> None:
+    texts = [(ROOT / f".github/workflows/{name}.yml").read_text() for name in ("ci", "release")]
+    matrix = yaml.safe_load(texts[0])["jobs"]["test"]["strategy"]["matrix"]["python"]
     classifiers = metadata("tap-compose").get_all("Classifier") or []
-    versions = [each.rpartition(" ")[2] for each in classifiers if "Python :: 3." in each]
-    assert matrix == versions == ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
-    steps = [step for flow in flows for job in flow["jobs"].values() for step in job["steps"]]
-    made = [step["run"] for step in steps if step.get("run", "").startswith("make ")]
-    named = {each for line in made for each in line.split()} - {"make", "PYTHON=python"}
-    assert {"demo", "test", "build", "audit"} <= named <= _targets()
-    assert ".ci/run" in [step.get("run") for step in steps]
-    used = [step["uses"] for step in steps if "uses" in step]
+    assert matrix == [each.rpartition(" ")[2] for each in classifiers if "Python :: 3." in each]
+    used = re.findall(r"uses: (\S+)", "\n".join(texts))
     assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", each)] == []
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    for hook in hooks:
-        entry = hook["entry"].replace(".venv/bin/", "$(BIN)/").removesuffix(" --fix")
-        assert entry in (ROOT / "Makefile").read_text()

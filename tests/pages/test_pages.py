@@ -9,7 +9,6 @@ tests/examples/test_dbt_meltano.py and tests/examples/test_dbt.py.
 from __future__ import annotations
 
 import faulthandler
-import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -90,14 +89,6 @@ def _commands(page: str) -> list[str]:
     return [command for block in pages.blocks(page) for command, _ in block.commands]
 
 
-@pytest.mark.parametrize("page", sorted({*PAGES} - {"examples/dagster/README.md"}))
-def test_a_page_unsets_what_it_exports(page: str) -> None:
-    """The pages share a shell; only Dagster's settings stay, in the shell that starts Dagster."""
-    exported = {each for line in _commands(page) for each in re.findall(r"^export (\w+)=", line)}
-    unset = {each for line in _commands(page) if line[:6] == "unset " for each in line.split()[1:]}
-    assert exported == unset
-
-
 def test_the_line_for_cron(machine: Machine) -> None:
     """It runs in cron's environment: hardly a PATH, and another folder."""
     page = pages.blocks("docs/operating.md")
@@ -116,21 +107,3 @@ def test_the_line_for_cron(machine: Machine) -> None:
         assert shell.type(cron) == ""
         assert state.read_text().startswith('{"bookmarks": {')
         assert "streams" in (folder / "load.log").read_text()
-
-
-def test_a_deployment_that_is_gone_is_deleted_with_the_config_of_readme(machine: Machine) -> None:
-    (target,) = [each for each in pages.blocks("README.md") if "target.json" in str(each.file)]
-    section = pages.blocks("README.md", target.heading)
-    commands = [command for block in section for command, _ in block.commands]
-    (load,) = [each for each in commands if each.startswith("examples/load.sh")]
-    installs = {each for each in commands if each.startswith("uv tool install")}
-    ids = "psql warehouse -At -c 'SELECT id FROM compose.deployment_details'"
-    assert machine.real is not None
-    there = machine.real.account.deployment_ids
-    with machine.shell() as shell:
-        shell.follow(section, skip={*NOT_RUN, *installs})
-        loaded = sorted(shell.type(ids).split())
-        assert loaded == sorted(there[:-1])  # the last one is being deprovisioned
-        del there[0]
-        shell.type(load)
-        assert sorted(shell.type(ids).split()) == sorted(there[:-1])

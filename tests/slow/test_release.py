@@ -56,6 +56,7 @@ def test_the_wheel_holds_the_package_and_its_types(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "tap_compose/py.typed" in names
     assert f"tap_compose-{VERSION}.dist-info/licenses/LICENSE" in names
+    assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text()
     tops = {"tap_compose", f"tap_compose-{VERSION}.dist-info"}
     assert {name.split("/")[0] for name in names} == tops
 
