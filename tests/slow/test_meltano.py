@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
 
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.made_up_account import Account, Size
@@ -26,8 +24,9 @@ from tap_compose.sandbox.server import Sandbox
 from tap_compose.streams import STREAMS
 from tests.pages.test_privacy import sensitive_texts_in
 from tests.support import ROOT, pages
-from tests.support.contract import FIELDS
+from tests.support.expected import expected_rows
 from tests.support.tap_runs import config_for, sqlalchemy_url, sync
+from tests.support.target_runs import in_tokyo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -154,26 +153,6 @@ def test_config(project: Project, small: Sandbox) -> None:
         assert "is valid" in project.meltano("config", "test", extractor).stdout
 
 
-def test_select(project: Project, small: Sandbox) -> None:
-    listed = project.meltano("select", "tap-compose", "--list").stdout
-    streams = {line.split()[-1].split(".")[0] for line in listed.splitlines() if "[" in line}
-    assert streams == {*FIELDS, "coverage"}
-    project.meltano("select", "tap-compose", "accounts", "*")
-    project.meltano("select", "--exclude", "tap-compose", "accounts", "slug")
-    listed = project.meltano("select", "tap-compose", "--list").stdout
-    assert [line.split()[-1] for line in listed.splitlines() if "[" in line] == [
-        "accounts.id",
-        "accounts.name",
-    ]
-    assert small.log.paths == []
-    project.meltano("run", "tap-compose", "target-jsonl")
-    rows = project.loaded()
-    assert {stream: [set(row) for row in rows[stream]] for stream in rows} == {
-        "accounts": [{"id", "name"}]
-    }
-    assert small.log.counts == {"/accounts": 1}
-
-
 def test_columns_are_left_out_as_the_page_of_privacy_shows(
     project: Project, small: Sandbox
 ) -> None:
@@ -198,8 +177,9 @@ def _maps_of(page: str) -> dict[str, Any]:
     return {name: config[name] for name in ("stream_maps", "stream_map_config") if name in config}
 
 
-@pytest.mark.parametrize("page", ["privacy.md", "targets.md"])
-@pytest.mark.parametrize("store", [[], ["--store=dotenv"]], ids=["meltano.yml", "dotenv"])
+@pytest.mark.parametrize(
+    ("page", "store"), [("privacy.md", []), ("targets.md", ["--store=dotenv"])]
+)
 def test_the_maps_of_the_pages_do_what_they_do_without_meltano(
     page: str, store: list[str], project: Project, small: Sandbox
 ) -> None:
@@ -265,46 +245,15 @@ def test_jobs_and_schedules(project: Project, small: Sandbox, database: str) -> 
         ("daily", "0 0 * * *", "compose-to-jsonl"),
         ("audit", "*/15 * * * *", "audit-to-postgres"),
     ]
+    in_tokyo(database)
     url = sqlalchemy_url(database)
     project.with_environment(TARGET_POSTGRES_SQLALCHEMY_URL=url).meltano("schedule", "run", "audit")
     with psycopg.connect(database) as connection:
-        count = connection.execute("SELECT count(*) FROM compose.audit_events").fetchone()
-    assert count == (300,)
+        found = connection.execute("SELECT count(*), max(created_at) FROM compose.audit_events")
+        last = expected_rows(small.account)["audit_events"][-1]["created_at"]
+        assert found.fetchone() == (300, datetime.strptime(last, "%Y-%m-%dT%H:%M:%S.%fZ"))
     assert small.log.counts.keys() == {"/audit_events"}
     for runs in (1, 2):
         project.meltano("schedule", "run", "daily")
         files = (project.folder / "output").glob("deployments-*.jsonl")
         assert [len(each.read_text().splitlines()) for each in files] == [3] * runs
-
-
-def test_target_csv_writes_json(project: Project, small: Sandbox) -> None:
-    chosen = json.dumps(["deployment_details.*", "deployment_roles.*"])
-    project.with_environment(TAP_COMPOSE__SELECT=chosen).meltano("run", "tap-compose", "target-csv")
-    expected = sync(config_for(small)).rows["deployment_roles"]
-    (path,) = (project.folder / "output").glob("deployment_roles-*.csv")
-    with path.open(newline="") as file:
-        users = [json.loads(row["users"]) for row in csv.DictReader(file)]
-    assert users == [row["users"] for row in expected]
-    assert any(users)
-
-
-def test_target_postgres(project: Project, small: Sandbox, database: str) -> None:
-    # Incremental, full, and a table that is nothing but its key.
-    streams = ["audit_events", "accounts", "deployment_versions"]
-    project = project.with_environment(
-        TAP_COMPOSE__SELECT=json.dumps([f"{each}.*" for each in streams]),
-        TARGET_POSTGRES_SQLALCHEMY_URL=sqlalchemy_url(database),
-    )
-    with psycopg.connect(database) as connection:
-        tokyo = SQL("ALTER DATABASE {} SET timezone = 'Asia/Tokyo'")
-        connection.execute(tokyo.format(Identifier(connection.info.dbname)))
-    for _ in range(2):
-        project.meltano("run", "tap-compose", "target-postgres")
-    expected = sync(config_for(small), streams=streams).rows
-    with psycopg.connect(database) as connection:
-        latest = connection.execute("SELECT max(created_at) FROM compose.audit_events").fetchone()
-        last = max(row["created_at"] for row in expected["audit_events"])
-        assert latest == (datetime.strptime(last, "%Y-%m-%dT%H:%M:%S.%fZ"),)
-        for name in streams:
-            count = connection.execute(f"SELECT count(*) FROM compose.{name}").fetchone()  # noqa: S608
-            assert count == (len(expected[name]),), name

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import psycopg
+from psycopg.sql import SQL, Identifier
 from typing_extensions import override
 
 from tap_compose.sandbox.data import NOW
@@ -38,18 +40,26 @@ def documented(target: str, block: int = 0) -> dict[str, Any]:
     return config
 
 
-def documented_sql() -> str:
-    """The query of docs/targets.md."""
-    (query,) = re.findall(
-        r"```sql\n(.*?)```", (ROOT / "docs" / "targets.md").read_text(), re.DOTALL
-    )
-    return str(query)
+def in_tokyo(database: str) -> None:
+    """Give a database a time zone in which times are shifted if a session has none."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        name = Identifier(connection.info.dbname)
+        connection.execute(SQL("ALTER DATABASE {} SET timezone = 'Asia/Tokyo'").format(name))
 
 
 def settings_for_duckdb() -> dict[str, Any]:
     """The tap's settings that docs/targets.md names for target-duckdb."""
     settings: dict[str, Any] = json.loads((ROOT / "examples" / "target-duckdb.json").read_text())
     return settings
+
+
+def without_ends(billables: list[Body]) -> list[Body]:
+    """Billables of which those that another one replaces have no end, as the API may have it."""
+    replaced = {each["replaces_id"] for each in billables}
+    for each in billables:
+        if each["identifier"] in replaced:
+            each["end_at"] = "9999-12-31T23:59:59.999Z"
+    return billables
 
 
 NOTES = 'It\'s "quoted", with a comma;\ta tab\r\nand a second line \\ ü 🐘 NULL'
