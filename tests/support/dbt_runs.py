@@ -15,19 +15,21 @@ from psycopg.rows import dict_row
 
 from tests.support import ROOT
 from tests.support.tap_runs import sqlalchemy_url
-from tests.support.target_runs import ENVIRONMENTS, Pipe, documented
+from tests.support.target_runs import ENVIRONMENTS, Pipe, documented, settings_for_duckdb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from typing_extensions import LiteralString
 
+    from tap_compose.sandbox.made_up_account import Account
     from tests.support.expected import Row
-    from tests.support.expected_answers import Load
 
 PROJECT = ROOT / "examples" / "dbt"
-ADAPTERS = ("duckdb", "postgres")
+TARGETS = ("target-jsonl", "target-duckdb", "target-postgres")
+WITHOUT_TESTS = ("--exclude-resource-types", "test", "unit_test")
 
 
 @dataclass
@@ -76,9 +78,10 @@ class Project:
             self.results = results["results"]
         return process.stdout
 
-    def build(self, load: Load) -> str:
-        self.pipe.load(load.account)
-        return self.dbt("build", now=f"{load.now}")
+    def build(self, account: Account, now: datetime) -> str:
+        """Load an account and build the answers, as at a time; the project's tests take longer."""
+        self.pipe.load(account)
+        return self.dbt("build", *WITHOUT_TESTS, now=f"{now}")
 
     def fill(self, rows: Mapping[str, Sequence[Row]], schema: str = "loaded") -> None:
         """Make the tables of one load, as a database target would, instead of a load.
@@ -134,26 +137,40 @@ def _literal(value: Any) -> str:
     return f"'{quoted}'"
 
 
-def on_duckdb(folder: Path) -> Project:
-    path = folder / "compose.duckdb"
+def new_project(target: str, new_database: Callable[[], str], folder: Path) -> Project:
+    """A project behind one of TARGETS; the database of a warehouse is empty."""
+    if target == "target-jsonl":
+        return behind_jsonl(folder)
+    if target == "target-duckdb":
+        pipe = Pipe(target, documented(target), folder, settings_for_duckdb())
+        return _on_duckdb(pipe, {})
+    return _on_postgres(folder, new_database())
+
+
+def behind_jsonl(folder: Path) -> Project:
+    """A project that reads the files of target-jsonl."""
+    config = {"destination_path": "out", "do_timestamp_file": True}
+    pipe = Pipe("target-jsonl", config, folder)
+    return _on_duckdb(pipe, {"COMPOSE_FILES": str(folder / "out")})
+
+
+def _on_duckdb(pipe: Pipe, environment: dict[str, str]) -> Project:
+    path = str(pipe.folder / "compose.duckdb")
 
     def query(sql: str) -> list[Row]:
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with duckdb.connect(path, read_only=True) as connection:
             found = connection.sql(sql)
             return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
     def run(sql: str) -> None:
-        with duckdb.connect(
-            str(path), config={"storage_compatibility_version": "v1.0.0"}
-        ) as connection:
+        with duckdb.connect(path, config={"storage_compatibility_version": "v1.0.0"}) as connection:
             connection.execute(sql)
 
-    config = {"destination_path": "out", "do_timestamp_file": True}
-    environment = {"COMPOSE_FILES": str(folder / "out"), "COMPOSE_ANSWERS": str(path)}
-    return Project(folder, Pipe("target-jsonl", config, folder), environment, query, run)
+    environment = {**environment, "COMPOSE_ANSWERS": path}
+    return Project(pipe.folder, pipe, environment, query, run)
 
 
-def on_postgres(folder: Path, database: str) -> Project:
+def _on_postgres(folder: Path, database: str) -> Project:
     def query(sql: str) -> list[Row]:
         statement: LiteralString = sql
         with psycopg.connect(database, row_factory=dict_row) as connection:
@@ -175,7 +192,3 @@ def on_postgres(folder: Path, database: str) -> Project:
     }
     pipe = Pipe("target-postgres", config, folder)
     return Project(folder, pipe, environment, query, run)
-
-
-def new_project(adapter: str, new_database: Callable[[], str], folder: Path) -> Project:
-    return on_duckdb(folder) if adapter == "duckdb" else on_postgres(folder, new_database())
