@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -55,20 +54,3 @@ def test_several_config_files_of_which_the_last_counts(tmp_path: Path, sandbox: 
     output = command(*files, "--config", tmp_path / "second.json")
     assert output.status == 0
     assert len(output.rows["user"]) == 1
-
-
-def test_skips_are_warnings_unless_they_should_fail(tmp_path: Path, sandbox: Sandbox) -> None:
-    gone = "it no longer exists or is being deprovisioned (HTTP 404 Not Found: not_found)"
-    verdict = r"done with 1 skipped: \d+ rows from 1 stream, 13 requests, [\d.]+ s"
-    why = "; exit status 1, because fail_on_skip is set"
-    for fail_on_skip, status, end in (
-        (False, 0, rf"INFO .*\| {verdict}"),
-        (True, 1, rf"WARNING .*\| {verdict}{why}"),
-    ):
-        config = config_for(sandbox, fail_on_skip=fail_on_skip)
-        output = command(*input_files(tmp_path, "deployment_addons", config=config))
-        assert output.status == status
-        leaving = sandbox.account.leaving
-        skipped = f"| skipped: deployment_addons of deployment {leaving}: {gone}\n"
-        assert output.stderr.count(skipped) == output.stderr.count("| skipped: ") == 1
-        assert re.search(rf"\| {end}\n$", output.stderr)

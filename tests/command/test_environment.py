@@ -76,14 +76,16 @@ def test_the_environment_wins_over_dotenv_and_that_over_files(
         f"TAP_COMPOSE_DEPLOYMENT_IDS={ids[0]},{ids[1]}\nTAP_COMPOSE_MAX_CONCURRENCY=\n",
         encoding="utf-8",
     )
-    for options in (["--config", "ENV", *files], [*files, "--config", "ENV"]):
-        for environment in ({}, {"TAP_COMPOSE_USER_AGENT": "environment/1"}):
-            sandbox.log.clear()
-            output = command(*options, cwd=tmp_path, environment=environment)
-            assert output.status == 0
-            assert [row["deployment_id"] for row in output.rows["deployment_scalings"]] == ids
-            winner = environment.get("TAP_COMPOSE_USER_AGENT", "dotenv/1")
-            assert {each["user-agent"] for each in sandbox.log.headers} == {winner}
+    for options, winner in (
+        (["--config", "ENV", *files], "dotenv/1"),
+        ([*files, "--config", "ENV"], "environment/1"),
+    ):
+        environment = {"TAP_COMPOSE_USER_AGENT": winner} if winner == "environment/1" else {}
+        sandbox.log.clear()
+        output = command(*options, cwd=tmp_path, environment=environment)
+        assert output.status == 0
+        assert [row["deployment_id"] for row in output.rows["deployment_scalings"]] == ids
+        assert {each["user-agent"] for each in sandbox.log.headers} == {winner}
 
 
 def test_dotenv_of_a_folder_above_is_not_read_and_sets_only_settings(

@@ -48,10 +48,9 @@ def _files(tmp_path: Path, url: str) -> list[str]:
     return input_files(tmp_path, *streams, config=config)
 
 
-@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
-def test_log_lines_are_escaped_and_masked(tmp_path: Path, level: str) -> None:
+def test_log_lines_are_escaped_and_masked(tmp_path: Path) -> None:
     with raw_server(_response) as server:
-        output = command(*_files(tmp_path, server.url), environment={"LOGLEVEL": level})
+        output = command(*_files(tmp_path, server.url), environment={"LOGLEVEL": "DEBUG"})
     assert output.status == 1
     lines = output.stderr.split("\n")
     assert all(line.isprintable() for line in lines)

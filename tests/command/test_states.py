@@ -65,6 +65,7 @@ def test_the_first_and_the_last_time_there_is(sandbox: Sandbox, whole: Output) -
     "state",
     [
         {"type": "STATE", "value": _state(audit_events=_at(BOOKMARK))},
+        {"singer_state": _state(audit_events=_at(BOOKMARK))},
         _state(audit_events=_at("2018-05-01T02:00:00+02:00")),
         _state(audit_events={"replication_key_value": BOOKMARK}),
         _state(
@@ -75,7 +76,13 @@ def test_the_first_and_the_last_time_there_is(sandbox: Sandbox, whole: Output) -
             }
         ),
     ],
-    ids=["a whole message", "another spelling", "no key", "of an interrupted run of the SDK's"],
+    ids=[
+        "a whole message",
+        "of Meltano",
+        "another spelling",
+        "no key",
+        "of an interrupted run of the SDK's",
+    ],
 )
 def test_states_that_are_understood(state: dict[str, Any], sandbox: Sandbox) -> None:
     output = sync(config_for(sandbox, lookback_seconds=0), streams=["audit_events"], state=state)
