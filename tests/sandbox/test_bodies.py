@@ -61,7 +61,7 @@ def test_the_table_has_every_path_of_the_page() -> None:
     ],
 )
 def test_a_single_object_is_that_of_the_list(path: str, single: str, plain: Api) -> None:
-    for each in plain.objects(path):
+    for each in plain.objects(path)[:20]:
         found = plain.get(single.format(**each))
         can_download = path.startswith(OF) and "name" in each and "template" not in each
         link = found.pop("download_link", None)
