@@ -62,18 +62,6 @@ def test_a_run_over_everything_asks_for_nothing_twice(sandbox: Sandbox) -> None:
     assert not [each for each in counts if "/backups/" in each or "/logfiles/" in each]
 
 
-def test_deselected_properties_are_left_out_and_keys_stay(sandbox: Sandbox) -> None:
-    catalog = catalog_of("accounts", "teams")
-    for entry in catalog["streams"]:
-        for metadata in entry["metadata"]:
-            if metadata["breadcrumb"] and metadata["breadcrumb"][-1] in {"name", "id"}:
-                metadata["metadata"]["selected"] = False
-    output = sync(config_for(sandbox), catalog=catalog)
-    assert [set(row) for row in output.rows["accounts"]] == [{"id", "slug"}] * 2
-    schema = next(each for each in output.of_type("SCHEMA") if each["stream"] == "accounts")
-    assert set(schema["schema"]["properties"]) == {"id", "slug"}
-
-
 def test_a_full_table_stream_stays_one(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     catalog = catalog_of("clusters")
     entry = next(each for each in catalog["streams"] if each["tap_stream_id"] == "clusters")
@@ -115,15 +103,20 @@ def test_chosen_deployments(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) 
 
 
 def test_shards_are_disjoint_and_together_whole(sandbox: Sandbox) -> None:
-    streams = ["deployment_health", "accounts"]
+    streams = ["deployment_health", "accounts", "coverage"]
     shards = [
         sync(config_for(sandbox, deployment_shard=f"{part}/3"), streams=streams)
         for part in (1, 2, 3)
     ]
+    assert [each.status for each in shards] == [0, 0, 0]
     ids = [row["deployment_id"] for each in shards for row in each.rows["deployment_health"]]
     assert len(ids) == len(set(ids)) == 11
     assert all(len(each.rows["deployment_health"]) >= 1 for each in shards)
     assert [len(each.rows.get("accounts", [])) for each in shards] == [2, 0, 0]
+    covered = [row["deployment_id"] for each in shards for row in each.coverage]
+    assert sorted(covered) == sorted(["", *sandbox.account.deployment_ids])
+    nothing = sync(config_for(sandbox, deployment_shard="2/2"), streams=["accounts"])
+    assert (nothing.status, nothing.rows) == (0, {})
 
 
 def test_the_shards_of_known_deployments() -> None:
@@ -131,10 +124,6 @@ def test_the_shards_of_known_deployments() -> None:
     known = {"5854b2a6c0d2a20011000001": 2, "5854b2a6c0d2a20011000002": 7}
     for deployment_id, part in known.items():
         assert [each for each in range(1, 9) if Shard(each, 8).holds(deployment_id)] == [part]
-
-
-def _as_discovered(_catalog: Catalog) -> None:
-    pass
 
 
 def _without_replication(catalog: Catalog) -> None:
@@ -159,7 +148,7 @@ def _comparable(output: Output) -> list[Message]:
     return messages
 
 
-@pytest.mark.parametrize("edit", [_as_discovered, _without_replication])
+@pytest.mark.parametrize("edit", [lambda _: None, _without_replication], ids=["whole", "part"])
 def test_a_run_with_a_catalog_sends_the_same_messages(
     edit: Callable[[Catalog], None], sandbox: Sandbox
 ) -> None:
@@ -189,11 +178,6 @@ def test_a_catalog_that_selects_nothing_is_refused(
     )
 
 
-def test_a_shard_with_nothing_to_do_ends_well(sandbox: Sandbox) -> None:
-    output = sync(config_for(sandbox, deployment_shard="2/2"), streams=["accounts"])
-    assert (output.status, output.rows) == (0, {})
-
-
 def _edited(edit: Callable[[Entry], Any], *streams: str) -> dict[str, Any]:
     catalog = catalog_of(*streams)
     for entry in catalog["streams"]:
@@ -213,14 +197,14 @@ def _edited(edit: Callable[[Entry], Any], *streams: str) -> dict[str, Any]:
     ids=["stream", "keys", "no schema", "no metadata"],
 )
 def test_a_catalog_that_says_little_or_too_much_changes_nothing(
-    edit: Callable[[Entry], Any], sandbox: Sandbox
+    edit: Callable[[Entry], Any], sandbox: Sandbox, whole: Output
 ) -> None:
     streams = ("audit_events", "deployments", "teams")
-    usual = sync(config_for(sandbox), catalog=catalog_of(*streams))
     output = sync(config_for(sandbox), catalog=_edited(edit, *streams))
     assert output.status == 0
-    assert output.rows == usual.rows
-    assert output.of_type("SCHEMA") == usual.of_type("SCHEMA")
+    assert output.rows == {each: whole.rows[each] for each in streams}
+    schemas = [each for each in whole.of_type("SCHEMA") if each["stream"] in streams]
+    assert output.of_type("SCHEMA") == schemas
 
 
 def _without_keys(entry: Entry) -> None:

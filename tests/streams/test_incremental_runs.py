@@ -10,7 +10,7 @@ import pytest
 from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
-from tests.support.tap_runs import catalog_of, config_for, sync
+from tests.support.tap_runs import config_for, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,14 +188,6 @@ def test_a_slice_that_is_over_costs_two_requests_when_it_is_read_again(sandbox: 
     assert again.bookmarks == whole.bookmarks
 
 
-def test_start_date_counts_for_recipes_too(sandbox: Sandbox, first: Output) -> None:
-    start = "2018-05-31T00:00:00.000Z"
-    output = sync(config_for(sandbox, start_date=start), streams=["deployment_recipes"])
-    rows = first.rows["deployment_recipes"]
-    assert 0 < len(output.rows["deployment_recipes"]) < len(rows)
-    assert output.rows["deployment_recipes"] == [row for row in rows if row["updated_at"] >= start]
-
-
 def test_the_later_of_start_date_and_bookmark_counts(sandbox: Sandbox, first: Output) -> None:
     start = first.rows["audit_events"][-5]["created_at"]
     output = sync(
@@ -219,23 +211,6 @@ def test_an_end_date_before_the_bookmark_fetches_nothing(
     assert output.bookmarks["audit_events"] == first.bookmarks["audit_events"]
     assert "end_date 2017-01-01T00:00:00.000Z is before the bookmark" in caplog.text
     assert output.status == 0
-
-
-def test_a_bookmark_in_the_future_is_reported_and_kept(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
-    bookmark = {
-        "replication_key": "created_at",
-        "replication_key_value": "2999-01-01T00:00:00.000Z",
-    }
-    output = sync(
-        config_for(sandbox),
-        catalog=catalog_of("audit_events"),
-        state={"bookmarks": {"audit_events": dict(bookmark)}},
-    )
-    assert output.rows == {}
-    assert output.bookmarks["audit_events"] == bookmark
-    assert "is in the future" in caplog.text
 
 
 def _states_of(output: Output) -> list[dict[str, Any]]:

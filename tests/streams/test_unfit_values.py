@@ -94,11 +94,11 @@ def test_a_value_of_another_type(
     assert (f"field {column}: a " in caplog.text) == (wanted is None)
 
 
-@pytest.mark.parametrize("number", ["1e1000000", "1e99999999999999999999", "9" * 5000, "NaN"])
+@pytest.mark.parametrize("number", ["1e1000000", "NaN"])
 def test_a_number_within_an_object_becomes_null(
     number: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    what = NUMBERS.get(number, OUT_OF_RANGE)
+    what = NUMBERS[number]
     data = f'{{"a": [1.5, {{"b": {number}}}, {number}]}}'
     event = f'{{"id": "e", "event": {number}, "created_at": "{AT}", "data": {data}}}'
     body = f'{{"_embedded": {{"audit_events": [{event}]}}}}'.encode()
