@@ -114,23 +114,6 @@ def test_what_stays_fails_alone(fault: str, calm: Output) -> None:
     assert "datacenters" not in output.rows
 
 
-@pytest.mark.parametrize(
-    ("fault", "tries"), [("null", 3), ("list", 3), ("html", 9), ("empty", 9), ("cut", 9)]
-)
-def test_a_body_of_the_wrong_shape_is_requested_three_times_at_most(fault: str, tries: int) -> None:
-    path = f"/deployments/{FIRST}/alerts"
-    with Sandbox(SIZE, faults=[Fault(fault, 1, path)]) as sandbox:
-        output = sync(
-            config_for(sandbox, max_retries=8), streams=["deployment_alerts", "deployment_health"]
-        )
-        assert len(sandbox.faults.struck) == tries
-    assert output.status == 1
-    assert _missing(output) == {
-        ("failed", "deployment_alerts", FIRST),
-        ("failed", "deployment_health", FIRST),
-    }
-
-
 def test_a_list_of_deployments_that_cannot_be_read_fails_their_streams(calm: Output) -> None:
     output = _run("503:1:/deployments")
     assert output.status == 1

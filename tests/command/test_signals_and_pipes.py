@@ -223,15 +223,3 @@ def test_a_backfill_that_is_killed_again_and_again_loses_nothing(
     assert set(ids) == {events.id_at(each) for each in range(EVENTS)}
     # What one kill costs: the rows after the last state, at most those of a window.
     assert len(ids) - EVENTS <= kills * MOST_PAGES * PAGE
-
-
-def test_a_closed_stdout_is_told() -> None:
-    process = subprocess.run(
-        ["sh", "-c", '"$0" -m tap_compose --discover >&-', sys.executable],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 1
-    assert "stdout is closed" in process.stderr
-    assert "Traceback" not in process.stderr

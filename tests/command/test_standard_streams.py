@@ -47,6 +47,13 @@ def test_a_refusal_without_stderr_is_a_status(tmp_path: Path) -> None:
     assert (refused.status, refused.stdout, refused.stderr) == (1, b"", "")
 
 
+def test_a_closed_stdout_is_told() -> None:
+    output = _in_a_shell(">&-", "--discover")
+    assert output.status == 1
+    assert "stdout is closed" in output.stderr
+    assert "Traceback" not in output.stderr
+
+
 _SLOW_SDK = """
 import os, time
 os.write(1, b"importing\\n")

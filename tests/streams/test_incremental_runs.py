@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_compose.sandbox.data import NOW
 from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
 from tests.support.tap_runs import config_for, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.tap_runs import Output
 
 STREAMS = ["audit_events", "deployment_recipes"]
@@ -115,32 +112,11 @@ def test_a_shard_may_be_halved_and_both_halves_begin_with_its_state(sandbox: San
     assert states == [states[0]] * 4
 
 
-@pytest.fixture
-def growing() -> Iterator[Sandbox]:
-    with Sandbox(account=Account(Size(deployments=1, events=120, recipes=1, seed=3))) as sandbox:
-        yield sandbox
-
-
-def test_new_events_come_and_old_ones_do_not(growing: Sandbox) -> None:
-    first = sync(config_for(growing), streams=["audit_events"])
-    added = [growing.account.events.add(NOW + timedelta(hours=hours)) for hours in (1, 2, 3)]
-    config = config_for(growing, lookback_seconds=0)
-    second = sync(config, streams=["audit_events"], state=first.state)
-    ids = [row["id"] for row in second.rows["audit_events"]]
-    assert ids[-3:] == added
-    assert len(ids) == 4  # the overlap is the newest event of the first run
-    assert second.bookmarks["audit_events"]["replication_key_value"] == _after(NOW, 3)
-
-
-def test_an_event_of_the_time_after_the_start_waits_for_the_next_run(growing: Sandbox) -> None:
-    growing.account.events.add(datetime.now(timezone.utc) + timedelta(hours=1))
-    output = sync(config_for(growing), streams=["audit_events"])
+def test_an_event_of_the_time_after_the_start_waits_for_the_next_run() -> None:
+    with Sandbox(account=Account(Size(deployments=1, events=120, recipes=1))) as sandbox:
+        sandbox.account.events.add(datetime.now(timezone.utc) + timedelta(hours=1))
+        output = sync(config_for(sandbox), streams=["audit_events"])
     assert len(output.rows["audit_events"]) == 120
-
-
-def _after(moment: datetime, hours: int) -> str:
-    later = (moment + timedelta(hours=hours)).replace(tzinfo=None)
-    return f"{later.isoformat(timespec='milliseconds')}Z"
 
 
 @pytest.mark.parametrize(
@@ -211,25 +187,3 @@ def test_an_end_date_before_the_bookmark_fetches_nothing(
     assert output.bookmarks["audit_events"] == first.bookmarks["audit_events"]
     assert "end_date 2017-01-01T00:00:00.000Z is before the bookmark" in caplog.text
     assert output.status == 0
-
-
-def _states_of(output: Output) -> list[dict[str, Any]]:
-    states = [each["value"]["bookmarks"] for each in output.messages if each["type"] == "STATE"]
-    return [each["audit_events"] for each in states if each.get("audit_events")]
-
-
-def test_an_interrupted_run_repeats_no_more_than_the_lookback() -> None:
-    with Sandbox(Size(deployments=0, events=3000, recipes=0)) as sandbox:
-        whole = sync(config_for(sandbox), streams=["audit_events"])
-        states = _states_of(whole)
-        assert len(states) > 3
-        state = states[-3]
-        rest = sync(
-            config_for(sandbox),
-            streams=["audit_events"],
-            state={"bookmarks": {"audit_events": state}},
-        )
-    since = _before(state["replication_key_value"], 60)
-    wanted = [row for row in whole.rows["audit_events"] if row["created_at"] >= since]
-    assert rest.rows["audit_events"] == wanted
-    assert rest.bookmarks == whole.bookmarks
