@@ -12,14 +12,10 @@ from tap_compose.rows import Report
 from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
-from tap_compose.streams import STREAMS as ALL_STREAMS
-from tap_compose.streams.audit import AuditEvents
 from tests.support.tap_runs import Output, config_for, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from tap_compose.rows import Row
 
 SIZE = Size(deployments=4, events=300, recipes=3, seed=5)
 ACCOUNT = Account(SIZE)
@@ -120,6 +116,11 @@ def test_a_list_of_deployments_that_cannot_be_read_fails_their_streams(calm: Out
     scoped = {each for each in calm.rows if each.startswith("deployment_")}
     assert output.rows.keys() == calm.rows.keys() - scoped - {"deployments"}
     assert _missing(output) == {("failed", each, "") for each in (*scoped, "deployments")}
+    failed = [row for row in output.coverage if row["outcome"] == "failed"]
+    assert {row["stream"] for row in failed} == {*scoped, "deployments"}
+    assert {(row["deployment_id"], row["http_status"], row["row_count"]) for row in failed} == {
+        ("", 503, 0)
+    }
 
 
 def test_a_token_that_dies_stops_the_run_and_the_state_is_out(
@@ -154,8 +155,10 @@ def test_a_stream_map_that_fails_on_a_row(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     maps = {"user": {"name": "md5(name)"}, "teams": {"name": "name.nosuch"}}
-    output = sync(config_for(sandbox, stream_maps=maps), streams=list(STREAMS))
+    config = config_for(sandbox, stream_maps=maps, emit_activate_version_messages=True)
+    output = sync(config, streams=list(STREAMS))
     assert output.status == 1
+    assert [each["stream"] for each in output.of_type("ACTIVATE_VERSION")] == ["deployments"]
     complete = ("audit_events", "deployment_recipes", "deployments")
     assert output.rows == {each: whole.rows[each] for each in complete}
     assert output.bookmarks == {each: whole.bookmarks[each] for each in STREAMS}
@@ -180,45 +183,21 @@ class _Weak(Account):
 def test_a_bookmark_covers_only_what_was_written_before() -> None:
     with Sandbox(account=_Weak(Size(deployments=3, events=0, recipes=4))) as sandbox:
         maps = {"deployment_recipes": {"name": "md5(name)"}}
-        output = sync(config_for(sandbox, stream_maps=maps), streams=["deployment_recipes", "user"])
-        first, second, _ = sandbox.account.deployment_ids
+        streams = ["deployment_recipes", "user", "coverage"]
+        output = sync(config_for(sandbox, stream_maps=maps), streams=streams)
+        first, second, third = sandbox.account.deployment_ids
     assert output.status == 1
     assert output.rows.keys() == {"deployment_recipes", "user"}
     partitions = output.bookmarks["deployment_recipes"]["partitions"]
     assert [each["context"]["deployment_id"] for each in partitions] == [first]
     written = {row["deployment_id"] for row in output.rows["deployment_recipes"]}
     assert written <= {first, second}
-
-
-class _Broken(AuditEvents):
-    """A bug that shows after the first events."""
-
-    def row_batches(self, context: Any) -> Iterator[list[Row]]:
-        for number, rows in enumerate(super().row_batches(context)):
-            if number == 2:
-                raise KeyError("made up")
-            yield rows
-
-
-def test_a_bug_fails_its_stream_only(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    streams = ["audit_events", "databases", "teams"]
-    swapped = (_Broken if each is AuditEvents else each for each in ALL_STREAMS)
-    monkeypatch.setattr("tap_compose.tap.STREAMS", tuple(swapped))
-    output = sync(config_for(sandbox, emit_activate_version_messages=True), streams=streams)
-    assert output.status == 1
-    assert output.rows.keys() == set(streams)
-    versions = [each["stream"] for each in output.of_type("ACTIVATE_VERSION")]
-    assert versions == ["databases", "teams"]
-    times = [row["created_at"] for row in output.rows["audit_events"]]
-    assert output.bookmarks["audit_events"]["replication_key_value"] >= max(times)
-    assert "failed: audit_events: unexpected KeyError: 'made up'; LOGLEVEL" in caplog.text
-    monkeypatch.undo()
-    rest = sync(config_for(sandbox, lookback_seconds=0), streams=streams, state=output.state)
-    ids = {row["id"] for each in (output, rest) for row in each.rows["audit_events"]}
-    whole = sync(config_for(sandbox), streams=["audit_events"])
-    assert ids == {row["id"] for row in whole.rows["audit_events"]}
+    assert {row["deployment_id"]: row["outcome"] for row in output.coverage} == {
+        first: "read",
+        second: "failed",
+        third: "failed",
+        "": "read",
+    }
 
 
 def test_a_bug_in_a_reader_fails_one_deployment(

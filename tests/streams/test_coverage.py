@@ -99,20 +99,6 @@ def test_what_was_not_read() -> None:
     )
 
 
-def test_a_stream_that_cannot_be_requested_or_mapped() -> None:
-    output = _run("503:1:/deployments", streams=["deployments", "deployment_roles", "coverage"])
-    assert _outcomes(output) == dict.fromkeys(
-        [("deployments", ""), ("deployment_roles", "")], ("failed", 503, 0)
-    )
-    maps = {"deployment_details": {"notes": "md5(notes)"}}
-    output = _run(stream_maps=maps, streams=["deployment_details", "coverage"])
-    outcomes = {row["deployment_id"]: row["outcome"] for row in output.coverage}
-    assert outcomes.keys() == set(ACCOUNT.deployment_ids)
-    failed = [each for each, outcome in outcomes.items() if outcome == "failed"]
-    assert failed == ACCOUNT.deployment_ids[-len(failed) :]
-    assert output.status == 1
-
-
 @pytest.mark.parametrize("settings", [{}, SDK], ids=["fast", "by the SDK"])
 def test_no_row_was_extracted_before_its_read_at(settings: dict[str, Any]) -> None:
     output = _run(**settings)
