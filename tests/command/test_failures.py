@@ -69,6 +69,16 @@ def test_a_refused_account_level_stream_is_skipped(status: int, stream: str, cal
     assert {name for name, _ in _missing_rows(calm, output)} == {stream}
 
 
+def test_the_users_of_a_refused_account_are_skipped() -> None:
+    (account,) = ACCOUNT.ids
+    output = _run(f"403:1:/accounts/{account}/users")
+    assert output.status == 0
+    assert _missing(output) == {("skipped", "account_users", "")}
+    assert output.missing[0][3].startswith(
+        f"account {account}: this token may not read it (HTTP 403"
+    )
+
+
 @pytest.mark.parametrize("status", [404, 410])
 def test_billables_may_be_missing_and_nothing_else(status: int) -> None:
     output = _run(f"{status}:1:/billables")

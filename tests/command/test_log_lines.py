@@ -10,14 +10,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import pytest
-
 from tap_compose import logs
 from tests.support.raw_server import http, raw_server
 from tests.support.tap_runs import command, input_files, on_a_terminal, without_colours
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 FORGED = "2017-08-30 12:46:29,000 | ERROR    | tap-compose | forged"
@@ -101,13 +101,8 @@ def test_the_tables_on_a_terminal_are_escaped_and_masked(tmp_path: Path) -> None
                 assert f"skipped: deployment_alerts of deployment {ESCAPED}: it no" in plain
 
 
-@pytest.fixture
-def _no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_of_an_exception_is_escaped_and_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_tokens", set())
-
-
-@pytest.mark.usefixtures("_no_tokens")
-def test_the_text_of_an_exception_is_escaped_and_masked() -> None:
     logs.mask_always(TOKEN)
     try:
         raise ValueError(EVIL)  # noqa: TRY301

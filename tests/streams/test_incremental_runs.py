@@ -55,22 +55,6 @@ def test_a_second_run_brings_only_the_overlap(
     assert second.bookmarks == first.bookmarks
 
 
-def test_recipes_keep_one_bookmark_per_deployment(first: Output, sandbox: Sandbox) -> None:
-    partitions = first.bookmarks["deployment_recipes"]["partitions"]
-    readable = [each for each in sandbox.account.deployment_ids if each != sandbox.account.leaving]
-    assert [each["context"] for each in partitions] == [
-        {"deployment_id": each} for each in readable
-    ]
-    for each in partitions:
-        rows = [
-            row["updated_at"]
-            for row in first.rows["deployment_recipes"]
-            if row["deployment_id"] == each["context"]["deployment_id"]
-        ]
-        assert each["replication_key"] == "updated_at"
-        assert each["replication_key_value"] == max(rows)
-
-
 def test_bookmarks_of_deployments_that_are_gone_are_pruned(first: Output, sandbox: Sandbox) -> None:
     state = {
         "bookmarks": {

@@ -6,15 +6,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-import responses
 
-from tap_compose.report import Scope
-from tap_compose.streams import STREAMS
-from tap_compose.streams.base import AccountStream
-from tap_compose.streams.columns import key, schema
 from tap_compose.tap import TapCompose
 from tests.support.expected import expected_rows
-from tests.support.tap_runs import catalog_of, config_for, sync
+from tests.support.tap_runs import config_for
 
 if TYPE_CHECKING:
     from tap_compose.sandbox.server import Sandbox
@@ -52,38 +47,3 @@ def test_no_row_goes_out_under_another_deployment(left_out: int, sandbox: Sandbo
         list(stream.get_records(partition))
     with pytest.raises(RuntimeError):
         list(stream.get_records(partitions[left_out]))
-
-
-class ClusterHosts(AccountStream):
-    """A third kind of stream: one request per cluster."""
-
-    name = "cluster_hosts"
-    path = "/clusters/{}/hosts"
-    list_path = "/clusters"
-    id_column = "cluster_id"
-    scope = Scope.DEPLOYMENT
-    envelope = ("hosts",)
-    primary_keys = ("cluster_id", "name")
-    schema = schema(key("cluster_id", "Cluster."), key("name", "Host name."))
-
-
-def test_a_stream_of_a_third_kind_is_one_class(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("tap_compose.tap.STREAMS", (*STREAMS, ClusterHosts))
-    url = "http://127.0.0.1:9"
-    config = {"api_url": url, "api_token": "a-token-for-tests"}
-    clusters = {"_embedded": {"clusters": [{"id": "c1"}, {"id": "c2"}]}}
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as api:
-        api.get(f"{url}/clusters", json=clusters)
-        api.get(f"{url}/clusters/c1/hosts", json={"_embedded": {"hosts": [{"name": "h"}]}})
-        api.get(f"{url}/clusters/c2/hosts", status=404)
-        output = sync(config, streams=["cluster_hosts"])
-        tap = TapCompose(config=config, catalog=catalog_of("cluster_hosts"))
-        assert tap.test_and_report() == 0
-    assert output.status == 0
-    assert output.rows == {"cluster_hosts": [{"cluster_id": "c1", "name": "h"}]}
-    (missing,) = output.missing
-    assert missing[:3] == ("skipped", "cluster_hosts", "")
-    assert missing[3].startswith("cluster c2: it no longer exists")
-    assert "1 of 1 stream can be read" in capsys.readouterr().err
