@@ -32,11 +32,12 @@ class Api:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.get = cache(self._get)
+        self._session = requests.Session()
+        self._session.headers["Authorization"] = f"Bearer {sandbox.token}"
+        self._session.trust_env = False  # a look at the environment and netrc for each request
 
     def _get(self, path: str) -> Any:
-        headers = {"Authorization": f"Bearer {self.sandbox.token}"}
-        url = urljoin(f"{self.sandbox.url}/", path)
-        response = requests.get(url, headers=headers, timeout=60)
+        response = self._session.get(urljoin(f"{self.sandbox.url}/", path), timeout=60)
         assert response.status_code == 200, f"{path}: {response.text}"
         return response.json()
 
