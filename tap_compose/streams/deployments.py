@@ -152,9 +152,9 @@ class DeploymentHealth(DeploymentStream):
     @override
     def unwrap(cls, content: Any) -> list[Any]:
         alerts = _alerts_of(content)
-        owners = {each.get("deployment_id") for each in alerts if isinstance(each, dict)}
+        owners = [each.get("deployment_id") for each in alerts if isinstance(each, dict)]
         # Only compared: an alert of another deployment does not make the rest unreadable.
-        owner = owners.pop() if len(owners) == 1 else ""
+        owner = owners[0] if owners and owners.count(owners[0]) == len(owners) else ""
         summary = content.get("summary")
         return [{"deployment_id": owner, "summary": summary, "alert_count": len(alerts)}]
 

@@ -137,8 +137,10 @@ def test_a_sub_recipe_of_another_deployment_keeps_its_deployment_id() -> None:
 
 @pytest.mark.parametrize("own", ["D", None, "", []])
 def test_an_id_that_is_absent_or_in_capitals_is_not_another(own: Any) -> None:
-    output = _sync("deployment_backups", listed("backups", {"id": "b", "deployment_id": own}))
-    assert output.rows["deployment_backups"][0]["deployment_id"] == "d"
+    for name in ("backups", "health"):
+        body = listed(name.replace("health", "alerts"), {"id": "b", "deployment_id": own})
+        output = _sync(f"deployment_{name}", body)
+        assert output.rows[f"deployment_{name}"][0]["deployment_id"] == "d"
 
 
 @pytest.mark.parametrize(
