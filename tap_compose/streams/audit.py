@@ -41,7 +41,6 @@ class AuditEvents(AccountStream):
     name = "audit_events"
     params: ClassVar = {"limit": str(PAGE)}
     replication_key = "created_at"
-    can_prefetch = False
     schema = schema(
         key("id", "Event id."),
         text("account_id", "Account that it concerns."),
@@ -65,8 +64,7 @@ class AuditEvents(AccountStream):
         responses: CompletedRequests[int] = self.run.client.as_completed()
         while plan.windows:
             self._exchange(plan, responses)
-            rows = plan.take()
-            if rows is None:
+            if (rows := plan.take()) is None:
                 self._receive(plan, responses)
                 continue
             for first in range(0, len(rows), _ROWS_AT_ONCE):
