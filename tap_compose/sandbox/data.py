@@ -53,6 +53,7 @@ class Database(NamedTuple):
 
 
 _STATUSES = {"-": "deprecated", "~": "beta"}
+"""What the sign behind a version in ``DATABASES`` means; without one it is stable."""
 
 
 def _database(line: str) -> Database:

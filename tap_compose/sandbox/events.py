@@ -32,6 +32,7 @@ _BY_THE_PLATFORM = (*["backup"] * 9, "install_lets_encrypt_certs")
 """What happens again and again; what happens seldom is in ``Deployment.steps``."""
 
 _AGENTS = ("Mozilla/5.0 (X11; Linux x86_64)", "Mozilla/5.0 (Macintosh)", "curl/7.58.0")
+"""Browsers and scripts of 2018."""
 
 
 class EventLog:

@@ -22,6 +22,7 @@ GROUPS = ("prod", "staging", "test")
 """The first deployment of each type is in use, the second a copy of it, and so on."""
 
 TYPES = len(DATABASES)
+"""The first so many deployments have each type once."""
 
 # What is wrong in the account, by the place of the deployment in the list.
 WAITING, RUNNING = 1, 0
@@ -35,6 +36,7 @@ SHRUNK = (2, 8)
 FAILED_BACKUP, OVERDUE_BACKUP = 3, 5
 """Its last daily backup failed; its last backup is some days old."""
 OVERDUE_DAYS = 9
+"""Older than the 7 days after which a weekly backup is overdue."""
 RESTORED = 5
 """Made from a backup of a deployment that is gone, see ``predecessor``."""
 ONE_ADMIN, FORMER_USER = 6, 4

@@ -34,22 +34,25 @@ MOST_EVENTS = 100_000
 """Events that a window may have: so many can only be those of a few seconds, or never end."""
 
 MOST_PAGES = 16
-"""Pages that a window is meant to hold at most: it is written as a whole."""
+"""Pages that a window is meant to hold at most: it is written as a whole. With 16 the last page,
+half full on average, costs 3 % more requests."""
 
 MOST_HELD = 20 << 20
-"""Bytes of bodies that may wait for older events, about."""
+"""Bytes of bodies that may wait for older events, about: 16 windows of 16 pages of usual events."""
 
 _OPENED = "2010-01-01T00:00:00.000Z"
 """When the service began: what is older, if anything is, comes with the first window."""
 
 _FIRST_WIDTH, _GROWTH = timedelta(minutes=2), 16
-"""The width of the first window, and how many times wider the next is while all are empty."""
+"""The width of the first window, and how many times wider the next is while all are empty: six of
+them, which are in flight at once, reach four years."""
 
 _FRONT = 4
 """Windows that are meant to hold the same number of pages: the bookmark waits for the oldest."""
 
 _LAST_EVENTS, _NEAR = 50, 8
-"""Events of a page that tell how close together the next ones are, for so many windows."""
+"""Events of a page that tell how close together the next ones are: its older half, and for as many
+windows as are in flight by default."""
 
 _NO_TIME, _TICK = timedelta(), timedelta(milliseconds=1)
 """Bounds may be inclusive or not, so each is a tick wider than what is wanted."""
