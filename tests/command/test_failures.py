@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SIZE = Size(deployments=4, events=300, recipes=3, seed=5)
 ACCOUNT = Account(SIZE)
 FIRST, SECOND = ACCOUNT.deployment_ids[:2]
+(ID,) = ACCOUNT.ids
+NOT_ALLOWED = "this token may not read it"
+GONE = "it no longer exists or is being deprovisioned"
 STREAMS = ("audit_events", "deployment_recipes", "deployments", "teams", "user")
 REASON = "unexpected AttributeError: 'NoneType' object has no attribute 'encode'"
 
@@ -53,39 +56,28 @@ def _missing_rows(calm: Output, output: Output) -> set[tuple[str, str | None]]:
     return gone
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_refused_deployment_is_skipped_and_the_rest_goes_on(status: int, calm: Output) -> None:
-    output = _run(f"{status}:1:/deployments/{SECOND}/backups")
+@pytest.mark.parametrize(
+    ("fault", "stream", "deployment_id", "reason"),
+    [
+        (f"401:1:/deployments/{SECOND}/backups", "deployment_backups", SECOND, NOT_ALLOWED),
+        (f"403:1:/deployments/{SECOND}/backups", "deployment_backups", SECOND, NOT_ALLOWED),
+        (f"404:1:/deployments/{SECOND}/backups", "deployment_backups", SECOND, GONE),
+        (f"410:1:/deployments/{SECOND}/backups", "deployment_backups", SECOND, GONE),
+        ("401:1:/teams", "teams", "", NOT_ALLOWED),
+        ("403:1:/audit_events", "audit_events", "", NOT_ALLOWED),
+        ("404:1:/billables", "billables", "", "this account does not have it"),
+        ("410:1:/billables", "billables", "", "this account does not have it"),
+        (f"403:1:/accounts/{ID}/users", "account_users", "", f"account {ID}: {NOT_ALLOWED}"),
+    ],
+)
+def test_what_is_refused_is_skipped_and_the_rest_goes_on(
+    fault: str, stream: str, deployment_id: str, reason: str, calm: Output
+) -> None:
+    output = _run(fault)
     assert output.status == 0
-    assert _missing(output) == {("skipped", "deployment_backups", SECOND)}
-    assert _missing_rows(calm, output) == {("deployment_backups", SECOND)}
-
-
-@pytest.mark.parametrize(("status", "stream"), [(401, "teams"), (403, "audit_events")])
-def test_a_refused_account_level_stream_is_skipped(status: int, stream: str, calm: Output) -> None:
-    output = _run(f"{status}:1:/{stream}")
-    assert output.status == 0
-    assert _missing(output) == {("skipped", stream, "")}
-    assert {name for name, _ in _missing_rows(calm, output)} == {stream}
-
-
-def test_the_users_of_a_refused_account_are_skipped() -> None:
-    (account,) = ACCOUNT.ids
-    output = _run(f"403:1:/accounts/{account}/users")
-    assert output.status == 0
-    assert _missing(output) == {("skipped", "account_users", "")}
-    assert output.missing[0][3].startswith(
-        f"account {account}: this token may not read it (HTTP 403"
-    )
-
-
-@pytest.mark.parametrize("status", [404, 410])
-def test_billables_may_be_missing_and_nothing_else(status: int) -> None:
-    output = _run(f"{status}:1:/billables")
-    assert (output.status, _missing(output)) == (0, {("skipped", "billables", "")})
-    output = _run(f"{status}:1:/clusters")
-    assert (output.status, _missing(output)) == (1, {("failed", "clusters", "")})
-    assert "api_url looks wrong" in output.missing[0][3]
+    assert _missing(output) == {("skipped", stream, deployment_id)}
+    assert f"{reason} (HTTP {fault[:3]} " in "".join(each[3] for each in output.missing)
+    assert _missing_rows(calm, output) == {(stream, deployment_id or None)}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +125,7 @@ def test_a_list_of_deployments_that_cannot_be_read_fails_their_streams(calm: Out
     }
 
 
-def test_a_token_that_dies_stops_the_run_and_the_state_is_out(
+def test_a_token_that_dies_stops_the_run_and_coverage_and_state_are_out(
     calm: Output, caplog: pytest.LogCaptureFixture
 ) -> None:
     output = _run("dead-token:20", max_concurrency=1)
@@ -143,6 +135,11 @@ def test_a_token_that_dies_stops_the_run_and_the_state_is_out(
     errors = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
     assert len(errors) == 1
     assert errors[0].startswith("stopped early: the API rejects this api_token")
+    assert {row["outcome"] for row in output.coverage} == {"read"}
+    counts = {row["stream"]: row["row_count"] for row in output.coverage}
+    assert counts["account_users"] == len(output.rows["account_users"])
+    assert "user" not in counts
+    assert output.messages[-1]["type"] == "STATE"
 
 
 def test_a_failed_deployment_keeps_its_bookmark(calm: Output) -> None:

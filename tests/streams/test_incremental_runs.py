@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,10 +43,8 @@ def test_a_second_run_brings_only_the_overlap(
     assert sorted(row["id"] for row in second.rows["audit_events"]) == sorted(wanted)
 
     recipes = first.rows["deployment_recipes"]
-    newest: dict[str, str] = {}
-    for row in recipes:
-        at = row["deployment_id"]
-        newest[at] = max(newest.get(at, ""), row["updated_at"])
+    oldest_first = sorted(recipes, key=itemgetter("updated_at"))
+    newest = {row["deployment_id"]: row["updated_at"] for row in oldest_first}
     wanted = [
         row["id"]
         for row in recipes
