@@ -194,24 +194,6 @@ def test_what_was_given_up_is_sent_again_and_takes_no_turn_for_ever() -> None:
         assert client.requests_sent == 4
 
 
-def test_a_look_up_of_the_host_that_hangs_holds_up_no_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    is_over = threading.Event()
-    look_ups, look_up = count(), socket.getaddrinfo
-
-    def first_hangs(*arguments: Any) -> Any:
-        if next(look_ups) == 0:
-            is_over.wait(60)
-        return look_up(*arguments)
-
-    with raw_server(_number) as server:
-        monkeypatch.setattr(socket, "getaddrinfo", first_hangs)
-        results = _results(server.url, timeout=0.2)
-        is_over.set()
-    assert results == TWENTY
-
-
 @pytest.mark.parametrize("drips", [False, True])
 def test_a_handshake_that_breaks_off_or_never_ends_may_succeed_later(drips: bool) -> None:
     def serve() -> None:
