@@ -66,21 +66,30 @@ def answers_of(project: Project) -> Path:
 
 def write_report(answers: Path, salt: str = "") -> Path:
     page = answers.with_suffix(".html")
-    process = run_report(answers, page, salt)
-    assert process.returncode == 0, process.stderr
-    assert process.stdout + process.stderr == ""
+    assert run_report(answers, page, salt) == (0, "")
     return page
 
 
-def run_report(answers: Path, page: Path, salt: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def refusal(answers: Path, folder: Path, salt: str = "") -> str:
+    """Why there is no report."""
+    page = folder / "refused.html"
+    status, text = run_report(answers, page, salt)
+    assert (status, page.exists()) == (1, False)
+    return text
+
+
+def run_report(answers: Path, page: Path, salt: str) -> tuple[int, str]:
+    """Return the exit status and what is printed."""
+    process = subprocess.run(
         [ENVIRONMENTS / "dbt" / "bin" / "python", PROJECT / "report.py", page],
         env={**os.environ, "COMPOSE_ANSWERS": str(answers), "COMPOSE_HASH_SALT": salt},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
         timeout=60,
     )
+    return process.returncode, process.stdout
 
 
 def changed(project: Project, folder: Path, *statements: str) -> Path:
@@ -103,11 +112,7 @@ def with_samples(page: str, query: Callable[[str], list[Row]]) -> str:
     def answered(block: re.Match[str]) -> str:
         rows = query(block[1])
         head = list(rows[0])
-        lines = [
-            head,
-            ["---"] * len(head),
-            *([_cell(each) for each in row.values()] for row in rows),
-        ]
+        lines = [head, ["---"] * len(head), *(map(_cell, row.values()) for row in rows)]
         table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
         return f"```sql\n{block[1]}```\n\n{table}"
 
@@ -301,35 +306,24 @@ def test_equal_empty_and_unknown_names_stay_apart(
 def test_tables_of_different_builds_are_refused(
     project: Project, tmp_path: Path, statement: str
 ) -> None:
-    page = tmp_path / "answers.html"
-    process = run_report(changed(project, tmp_path, statement), page)
-    assert process.returncode == 1
-    assert process.stderr.startswith("cannot write the report: the tables are not of one build")
-    assert process.stderr.endswith("; run dbt build again, for all models\n")
-    assert not page.exists()
+    text = refusal(changed(project, tmp_path, statement), tmp_path)
+    assert text.startswith("cannot write the report: the tables are not of one build")
+    assert text.endswith("; run dbt build again, for all models\n")
 
 
 def test_without_answers_there_is_no_report(tmp_path: Path) -> None:
-    page = tmp_path / "answers.html"
-    process = run_report(tmp_path / "missing.duckdb", page)
-    assert process.returncode == 1
-    assert re.fullmatch(
-        r"cannot write the report: .*missing\.duckdb.*; run dbt build first\n", process.stderr
-    )
-    assert not page.exists()
+    text = refusal(tmp_path / "missing.duckdb", tmp_path)
+    why = r"cannot write the report: .*missing\.duckdb.*; run dbt build first\n"
+    assert re.fullmatch(why, text)
 
 
 def test_with_a_salt_it_shows_the_ends_of_hashes(
     project: Project, tmp_path: Path, chromium: Browser
 ) -> None:
-    page = tmp_path / "refused.html"
-    process = run_report(answers_of(project), page, "a salt")
-    assert process.returncode == 1
-    assert process.stderr == (
+    assert refusal(answers_of(project), tmp_path, "a salt") == (
         "cannot write the report: COMPOSE_HASH_SALT is set, but the answers hold names;"
         " run dbt build with it first\n"
     )
-    assert not page.exists()
 
     ada = hashlib.sha256(b"Ada Byron").hexdigest()
     hashed = changed(
