@@ -13,7 +13,7 @@ import psycopg.sql
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tap_compose.sandbox.made_up_account import Account, Size
+from tap_compose.sandbox.made_up_account import Size
 from tap_compose.sandbox.quirks import Quirks
 from tap_compose.sandbox.server import Sandbox
 from tests.support.sandbox_api import Api, running
@@ -60,11 +60,6 @@ def odd() -> Iterator[Api]:
     """A sandbox with many odd shapes."""
     with running(Quirks.ALL) as sandbox:
         yield Api(sandbox)
-
-
-@pytest.fixture(scope="session")
-def account(sandbox: Sandbox) -> Account:
-    return sandbox.account
 
 
 @pytest.fixture(scope="session")

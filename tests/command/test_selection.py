@@ -77,17 +77,12 @@ def test_an_incremental_stream_can_be_read_in_full(sandbox: Sandbox) -> None:
     for entry in catalog["streams"]:
         if "replication_key" in entry:
             entry["replication_method"] = "FULL_TABLE"
-    state = {
-        "bookmarks": {
-            "audit_events": {
-                "replication_key": "created_at",
-                "replication_key_value": "2018-05-01T00:00:00.000Z",
-            }
-        }
-    }
+    value = "2018-05-01T00:00:00.000Z"
+    bookmark = {"replication_key": "created_at", "replication_key_value": value}
+    state = {"bookmarks": {"audit_events": bookmark}}
     output = sync(config_for(sandbox), catalog=catalog, state=state)
     assert len(output.rows["audit_events"]) == 1500
-    assert output.bookmarks["audit_events"] == state["bookmarks"]["audit_events"]
+    assert output.bookmarks["audit_events"] == bookmark
 
 
 def test_chosen_deployments(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
@@ -213,17 +208,10 @@ def _without_keys(entry: Entry) -> None:
 
 
 def _deselected(entry: Entry) -> None:
-    columns = ("id", "created_at", "name")
-    entry["metadata"] = [
-        {"breadcrumb": [], "metadata": {"selected": True}},
-        *(
-            {
-                "breadcrumb": ["properties", each],
-                "metadata": {"inclusion": "available", "selected": False},
-            }
-            for each in columns
-        ),
-    ]
+    entry["metadata"] = [{"breadcrumb": [], "metadata": {"selected": True}}]
+    for each in ("id", "created_at", "name"):
+        metadata = {"inclusion": "available", "selected": False}
+        entry["metadata"].append({"breadcrumb": ["properties", each], "metadata": metadata})
 
 
 @pytest.mark.parametrize("edit", [_without_keys, _deselected])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -27,14 +28,9 @@ def _run(*faults: str, streams: list[str] | None = None, **settings: Any) -> Out
 
 
 def _outcomes(output: Output) -> dict[tuple[str, str], tuple[str, int | None, int]]:
-    return {
-        (row["stream"], row["deployment_id"]): (
-            row["outcome"],
-            row["http_status"],
-            row["row_count"],
-        )
-        for row in output.coverage
-    }
+    place = itemgetter("stream", "deployment_id")
+    outcome = itemgetter("outcome", "http_status", "row_count")
+    return {place(row): outcome(row) for row in output.coverage}
 
 
 def test_a_row_for_each_stream_and_deployment_written_last() -> None:

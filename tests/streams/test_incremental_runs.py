@@ -55,20 +55,13 @@ def test_a_second_run_brings_only_the_overlap(
 
 
 def test_bookmarks_of_deployments_that_are_gone_are_pruned(first: Output, sandbox: Sandbox) -> None:
-    state = {
-        "bookmarks": {
-            "deployment_recipes": {
-                "partitions": [
-                    *first.bookmarks["deployment_recipes"]["partitions"],
-                    {
-                        "context": {"deployment_id": "f" * 24},
-                        "replication_key": "updated_at",
-                        "replication_key_value": "2018-01-01T00:00:00.000Z",
-                    },
-                ]
-            }
-        }
+    gone = {
+        "context": {"deployment_id": "f" * 24},
+        "replication_key": "updated_at",
+        "replication_key_value": "2018-01-01T00:00:00.000Z",
     }
+    partitions = [*first.bookmarks["deployment_recipes"]["partitions"], gone]
+    state = {"bookmarks": {"deployment_recipes": {"partitions": partitions}}}
     chosen = sandbox.account.deployment_ids[:1]
     second = sync(
         config_for(sandbox, deployment_ids=chosen), streams=["deployment_recipes"], state=state
