@@ -12,6 +12,7 @@ from tap_compose.rows import Report
 from tap_compose.sandbox.faults import Fault
 from tap_compose.sandbox.made_up_account import Account, Size
 from tap_compose.sandbox.server import Sandbox
+from tests.support.bodies import listed, sync_bodies
 from tests.support.tap_runs import Output, config_for, sync
 
 if TYPE_CHECKING:
@@ -177,34 +178,31 @@ def test_a_stream_map_that_fails_on_a_row(
     assert [each.levelname for each in caplog.records if each.exc_info] == ["DEBUG"] * 2
 
 
-class _Weak(Account):
-    """An account in which a recipe of the second deployment has no name."""
-
-    def resource(self, deployment_id: str, name: str) -> dict[str, Any]:
-        body = super().resource(deployment_id, name)
-        if name == "recipes" and deployment_id == self.deployment_ids[1]:
-            body["_embedded"]["recipes"][-1]["name"] = None
-        return body
-
-
 def test_a_bookmark_covers_only_what_was_written_before() -> None:
-    with Sandbox(account=_Weak(Size(deployments=3, events=0, recipes=4))) as sandbox:
-        maps = {"deployment_recipes": {"name": "md5(name)"}}
-        streams = ["deployment_recipes", "user", "coverage"]
-        output = sync(config_for(sandbox, stream_maps=maps), streams=streams)
-        first, second, third = sandbox.account.deployment_ids
+    """A recipe of the second of three deployments has no name."""
+
+    def recipes(*names: str | None) -> dict[str, Any]:
+        at = "2017-08-30T12:46:29Z"
+        entries = ({"id": f"{n}", "name": each, "updated_at": at} for n, each in enumerate(names))
+        return listed("recipes", *entries)
+
+    bodies = {
+        "/deployments": listed("deployments", {"id": "1"}, {"id": "2"}, {"id": "3"}),
+        "/deployments/1/recipes": recipes("a", "b"),
+        "/deployments/2/recipes": recipes("a", None),
+        "/deployments/3/recipes": recipes("a", "b"),
+        "/user": {"id": "u", "name": "U"},
+    }
+    streams = ("deployment_recipes", "user", "coverage")
+    maps = {"deployment_recipes": {"name": "md5(name)"}}
+    output = sync_bodies(bodies, *streams, stream_maps=maps)
     assert output.status == 1
     assert output.rows.keys() == {"deployment_recipes", "user"}
     partitions = output.bookmarks["deployment_recipes"]["partitions"]
-    assert [each["context"]["deployment_id"] for each in partitions] == [first]
-    written = {row["deployment_id"] for row in output.rows["deployment_recipes"]}
-    assert written <= {first, second}
-    assert {row["deployment_id"]: row["outcome"] for row in output.coverage} == {
-        first: "read",
-        second: "failed",
-        third: "failed",
-        "": "read",
-    }
+    assert [each["context"]["deployment_id"] for each in partitions] == ["1"]
+    assert {row["deployment_id"] for row in output.rows["deployment_recipes"]} <= {"1", "2"}
+    outcomes = {row["deployment_id"]: row["outcome"] for row in output.coverage}
+    assert outcomes == {"1": "read", "2": "failed", "3": "failed", "": "read"}
 
 
 def test_a_bug_in_a_reader_fails_one_deployment(
@@ -224,14 +222,9 @@ def test_a_bug_in_a_reader_fails_one_deployment(
     monkeypatch.setattr(Report, "read", broken)
     output = sync(config, streams=streams)
     assert output.status == 1
-    assert [each for each in output.missing if each[0] == "failed"] == [
-        (
-            "failed",
-            "deployment_backups",
-            deployment,
-            "unexpected StopIteration: made up; LOGLEVEL=DEBUG shows where",
-        )
-    ]
+    (failed,) = (each for each in output.missing if each[0] == "failed")
+    reason = "unexpected StopIteration: made up; LOGLEVEL=DEBUG shows where"
+    assert failed == ("failed", "deployment_backups", deployment, reason)
     backups = expected.pop("deployment_backups")
     assert output.rows.pop("deployment_backups") == [
         row for row in backups if row["deployment_id"] != deployment

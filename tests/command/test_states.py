@@ -7,12 +7,12 @@ from unittest.mock import ANY
 
 import pytest
 
-from tap_compose.sandbox.made_up_account import Account, Size
-from tap_compose.sandbox.server import Sandbox
+from tests.support.bodies import listed, sync_bodies
 from tests.support.contract import REPLICATION_KEYS
 from tests.support.tap_runs import config_for, sync
 
 if TYPE_CHECKING:
+    from tap_compose.sandbox.server import Sandbox
     from tests.support.tap_runs import Output
 
 BOOKMARK = "2018-05-01T00:00:00.000Z"
@@ -107,23 +107,13 @@ def test_a_bookmark_never_moves_back(sandbox: Sandbox) -> None:
         assert output.bookmarks["audit_events"] == state
 
 
-class _Ahead(Account):
-    """An account whose recipes were changed by a clock that is ahead."""
-
-    def resource(self, deployment_id: str, name: str) -> dict[str, Any]:
-        body = super().resource(deployment_id, name)
-        if name == "recipes":
-            body["_embedded"]["recipes"][0]["updated_at"] = "2999-01-01T00:00:00Z"
-        return body
-
-
 def test_a_bookmark_is_never_later_than_the_start_of_the_run() -> None:
-    with Sandbox(account=_Ahead(Size(deployments=1, events=0, recipes=3))) as sandbox:
-        first = sync(config_for(sandbox), streams=["deployment_recipes"])
-        assert first.tap is not None
-        (partition,) = first.bookmarks["deployment_recipes"]["partitions"]
-        assert partition["replication_key_value"] == first.tap.run.started
-        second = sync(config_for(sandbox), streams=["deployment_recipes"], state=first.state)
-    assert [row["updated_at"] for row in second.rows["deployment_recipes"]] == [
-        "2999-01-01T00:00:00.000Z"
-    ]
+    """Whatever a clock that is ahead made of a recipe."""
+    recipe = {"id": "r", "updated_at": "2999-01-01T00:00:00.000Z"}
+    bodies = {"/deployments/d/recipes": listed("recipes", recipe)}
+    first = sync_bodies(bodies, "deployment_recipes")
+    assert first.tap is not None
+    (partition,) = first.bookmarks["deployment_recipes"]["partitions"]
+    assert partition["replication_key_value"] == first.tap.run.started
+    (row,) = sync_bodies(bodies, "deployment_recipes", state=first.state).rows["deployment_recipes"]
+    assert row["updated_at"] == recipe["updated_at"]
