@@ -90,12 +90,13 @@ def project(
     return new_project(request.param, new_database, tmp_path_factory.mktemp(request.param))
 
 
-def found_by_rule(project: Project, it: MadeUp) -> set[tuple[str | None, ...]]:
-    """The rows of the rules and deployments that something is expected of."""
+def build_and_check(project: Project, it: MadeUp, **variables: bool) -> None:
+    """Build, and compare the rows of the rules and deployments that something is expected of."""
+    project.dbt(*BUILD, **variables)
     names = ("control", "resource", "deployment_id", "status", "reason")
     tested = {(row[0], row[2]) for row in it.expected}
     rows = {tuple(row[name] for name in names) for row in project.mart("controls")}
-    return {row for row in rows if (row[0], row[2]) in tested}
+    assert {row for row in rows if (row[0], row[2]) in tested} == it.expected
 
 
 def test_each_rule_finds_what_was_worked_out_by_hand(project: Project) -> None:
@@ -115,8 +116,7 @@ def test_each_rule_finds_what_was_worked_out_by_hand(project: Project) -> None:
             it.expected.add(("whitelist_entry_narrow", ip, last, status, reasons.get(status, ip)))
 
     project.fill(it.rows)
-    project.dbt(*BUILD)
-    assert found_by_rule(project, it) == it.expected
+    build_and_check(project, it)
 
     rows = project.mart("controls")
     ids = {row["id"] for row in it.rows["deployments"]}
@@ -174,8 +174,7 @@ def test_what_a_run_could_not_read_is_never_an_alarm(project: Project) -> None:
     it.rows["billables"].append({**billed, "end_at": "9999-12-31"})
     it.expected.add(("billed_and_listed", "b", "d2", "alarm", "the deployment is gone"))
     project.fill(it.rows)
-    project.dbt(*BUILD)
-    assert found_by_rule(project, it) == it.expected
+    build_and_check(project, it)
 
 
 def test_without_coverage_only_rows_are_facts(project: Project) -> None:
@@ -201,7 +200,6 @@ def test_without_coverage_only_rows_are_facts(project: Project) -> None:
         "ALTER TABLE loaded.deployments DROP COLUMN customer_billing_code;"
         "DROP TABLE loaded.audit_events; DROP TABLE loaded.coverage"
     )
-    project.dbt(*BUILD, using_audit_events=False, using_coverage=False)
-    assert found_by_rule(project, it) == it.expected
+    build_and_check(project, it, using_audit_events=False, using_coverage=False)
     advice = "load the stream, or set the variable using_audit_events: false"
     assert advice in project.dbt(*BUILD, status=1, using_coverage=False)
