@@ -37,8 +37,8 @@ MOST_PAGES = 16
 """Pages that a window is meant to hold at most: it is written as a whole. With 16 the last page,
 half full on average, costs 3 % more requests."""
 
-MOST_HELD = 20 << 20
-"""Bytes of bodies that may wait for older events, about: 16 windows of 16 pages of usual events."""
+MOST_HELD = 16 << 20
+"""Bytes of bodies that may wait for older events, about: those of 16 windows of 16 pages."""
 
 _OPENED = "2010-01-01T00:00:00.000Z"
 """When the service began: what is older, if anything is, comes with the first window."""
